@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// Blobs and buffers. A buffer grows by half, so that a long one is copied a bounded number of times.
+#include "base/buf.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct blob *blob_new(const void *bytes, size_t n) {
+    struct blob *blob = malloc(sizeof *blob + n);
+    if (blob == NULL) return NULL;
+    atomic_init(&blob->refs, 1);
+    blob->n = n;
+    if (n > 0 && bytes != NULL) memcpy(blob->p, bytes, n);
+    return blob;
+}
+
+struct blob *blob_hold(struct blob *blob) {
+    if (blob != NULL) atomic_fetch_add_explicit(&blob->refs, 1, memory_order_relaxed);
+    return blob;
+}
+
+void blob_drop(struct blob *blob) {
+    if (blob == NULL) return;
+    unsigned before = atomic_fetch_sub_explicit(&blob->refs, 1, memory_order_acq_rel);
+    assert(before > 0);
+    if (before == 1) free(blob);
+}
+
+void buf_free(struct buf *b) {
+    blob_drop(b->blob);
+    *b = (struct buf){0};
+}
+
+bool buf_reserve(struct buf *b, size_t more) {
+    if (b->failed) return false;
+    if (b->cap - b->n >= more) return true;
+    size_t cap = b->cap + b->cap / 2;
+    if (cap < b->n + more) cap = b->n + more;
+    if (cap < 128) cap = 128;
+    struct blob *grown = realloc(b->blob, sizeof *grown + cap);
+    if (grown == NULL || cap < more) {
+        b->failed = true;
+        if (grown != NULL) b->blob = grown;
+        return false;
+    }
+    if (b->blob == NULL) atomic_init(&grown->refs, 1);
+    b->blob = grown;
+    b->cap = cap;
+    return true;
+}
+
+void buf_append(struct buf *b, const void *bytes, size_t n) {
+    if (n == 0 || !buf_reserve(b, n)) return;
+    memcpy(b->blob->p + b->n, bytes, n);
+    b->n += n;
+}
+
+void buf_append_str(struct buf *b, struct str s) { buf_append(b, s.p, s.n); }
+
+void buf_append_text(struct buf *b, const char *text) { buf_append(b, text, strlen(text)); }
+
+void buf_append_byte(struct buf *b, char c) {
+    if (!buf_reserve(b, 1)) return;
+    b->blob->p[b->n++] = c;
+}
+
+void buf_printf(struct buf *b, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    va_list again;
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (n >= 0 && buf_reserve(b, (size_t)n + 1)) {
+        vsnprintf(b->blob->p + b->n, (size_t)n + 1, format, again);
+        b->n += (size_t)n;
+    }
+    va_end(again);
+}
+
+struct blob *buf_take(struct buf *b) {
+    struct blob *blob = b->blob;
+    if (b->failed) {
+        buf_free(b);
+        return NULL;
+    }
+    if (blob == NULL) return blob_new(NULL, 0);
+    blob->n = b->n;
+    *b = (struct buf){0};
+    return blob;
+}
+
+const char *buf_cstr(struct buf *b) {
+    if (!buf_reserve(b, 1)) return "";
+    b->blob->p[b->n] = '\0';
+    return b->blob->p;
+}

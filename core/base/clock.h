@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// Time, from one place, so that a virtual clock can stand in later. Any thread.
+#pragma once
+
+#include <stdint.h>
+
+#define NS_PER_SECOND 1000000000LL
+#define NS_PER_MS 1000000LL
+
+int64_t clock_now(void);        // monotonic, nanoseconds: deadlines and timers
+int64_t clock_unix(void);       // wall clock, nanoseconds since 1970
+int64_t clock_thread_cpu(void); // CPU time of the calling thread, nanoseconds

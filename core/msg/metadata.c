@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "msg/metadata.h"
+
+void metadata_add(struct buf *b, struct str key, struct str value) {
+    uint16_t key_n = (uint16_t)key.n;
+    uint32_t value_n = (uint32_t)value.n;
+    if (key.n > UINT16_MAX || value.n > UINT32_MAX) return; // beyond any header limit: cannot come from a peer
+    if (!buf_reserve(b, sizeof key_n + sizeof value_n + key.n + value.n)) return;
+    buf_append(b, &key_n, sizeof key_n);
+    buf_append(b, &value_n, sizeof value_n);
+    buf_append_str(b, key);
+    buf_append_str(b, value);
+}
+
+bool metadata_next(const struct blob *blob, size_t *at, struct metadata_pair *pair) {
+    uint16_t key_n;
+    uint32_t value_n;
+    if (blob == NULL || blob->n - *at < sizeof key_n + sizeof value_n) return false;
+    const char *p = blob->p + *at;
+    memcpy(&key_n, p, sizeof key_n);
+    memcpy(&value_n, p + sizeof key_n, sizeof value_n);
+    p += sizeof key_n + sizeof value_n;
+    pair->key = (struct str){p, key_n};
+    pair->value = (struct str){p + key_n, value_n};
+    *at = (size_t)(p - blob->p) + key_n + value_n;
+    return true;
+}
+
+bool metadata_get(const struct blob *blob, struct str key, struct str *value) {
+    struct metadata_pair pair;
+    size_t at = 0;
+    while (metadata_next(blob, &at, &pair)) {
+        if (str_equal(pair.key, key)) {
+            *value = pair.value;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool metadata_key_allowed(struct str key) {
+    static const char *const RESERVED[] = {
+        "accept-encoding", "connection",        "content-encoding", "content-length", "content-type",
+        "host",            "http2-settings",    "keep-alive",       "mica-namespace", "proxy-connection",
+        "te",              "transfer-encoding", "upgrade",          "user-agent"};
+    if (key.n == 0 || key.n > 256 || str_starts(key, "grpc-")) return false;
+    for (size_t i = 0; i < key.n; i++) {
+        char c = key.p[i];
+        bool ok = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+        if (!ok) return false;
+    }
+    for (size_t i = 0; i < sizeof RESERVED / sizeof RESERVED[0]; i++) {
+        if (str_is(key, RESERVED[i])) return false;
+    }
+    return true;
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// The front doors: what happens between an HTTP stream and a service's port, on an I/O loop.
+//
+// A door call (struct call, call.h) joins an HTTP stream to a request under way: it is made when the head of a request has
+// been routed, and ends when both the answer has gone out (or the stream has ended) and the service has let go. The loop's
+// table finds it by number for the messages that come back.
+//
+// Two handlers share it: grpc_server.c (application/grpc, on both doors) and gateway.c (JSON over HTTP, on api).
+#pragma once
+
+#include "net/conn.h"
+#include "rpc/route.h"
+
+struct rpc_server;
+
+struct rpc_options {
+    struct directory *directory;
+    struct route_slot *api;
+    struct route_slot *proxy;
+    size_t max_message;       // bytes of one message in; 4 MB
+    int64_t default_deadline; // nanoseconds, for unary calls whose caller names none; 30 s
+};
+
+// Sets `deliver` and `user` of every loop; before loop_start.
+struct rpc_server *rpc_server_new(const struct rpc_options *options, struct loop *loops, unsigned count, struct err *err);
+void rpc_server_delete(struct rpc_server *s); // after the loops have stopped
+const struct http_events *rpc_events(void);   // for both doors
+// user of the doors: their handlers find the server by it
+struct door rpc_door_api(struct rpc_server *s);
+struct door rpc_door_proxy(struct rpc_server *s);
+size_t rpc_open_calls(struct rpc_server *s); // any thread: calls under way at the front doors
+
+// A port that carries requests to a gRPC server at "host:port" over pooled HTTP/2 connections (client side). The request's
+// path is metadata ":path" of its context when `method` is NULL, else method->path; MSG_JSON bodies go as
+// application/grpc+json.
+struct port *rpc_dial(struct rpc_server *s, struct str address, struct err *err);

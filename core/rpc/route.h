@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// The directory of deployed services and the route tables of the doors.
+//
+// directory: (namespace, service, version) -> port, contract. Written when services start and stop (main wires sched to
+// it), read when routes are installed and when VMs resolve whom they call. A mutex; any thread.
+//
+// routes: what `api` and `proxy` compiled and installed: one immutable, reference-counted table a door. A loop holds the
+// table that it uses and looks for a newer one with one atomic read a request.
+#pragma once
+
+#include "base/map.h"
+#include "msg/message.h"
+#include "pb/desc.h"
+
+// ---- directory -------------------------------------------------------------------------------------------------------
+struct directory;
+
+struct directory_entry { // what a lookup gives: the caller drops port and pool
+    struct port *port;
+    struct pb_pool *pool;
+    struct source *source; // opaque here; kept alive by the port
+    uint32_t generation;
+};
+
+struct directory *directory_new(void);
+void directory_delete(struct directory *d);
+// Holds port and pool. `owns` says whether a .proto file of the pool is the service's own. Replaces the same version. The
+// newest version put is the one that a lookup without version finds.
+int directory_put(struct directory *d, const char *ns, const char *service, const char *version, struct port *port,
+                  struct pb_pool *pool, bool (*owns)(const void *source, struct str proto_file), const void *source,
+                  uint32_t generation);
+void directory_remove(struct directory *d, const char *ns, const char *service, const char *version);
+// Looks in `ns`, then among the platform's (namespace ""). 0, -STATUS_UNAVAILABLE (no such service), -STATUS_UNIMPLEMENTED
+// (no such endpoint; the text suggests). `endpoint` is "Group.Method"; `version` may be empty.
+int directory_find(struct directory *d, struct str ns, struct str service, struct str version, struct str endpoint,
+                   struct directory_entry *out, const struct pb_method **method, struct err *err);
+uint64_t directory_epoch(struct directory *d); // grows with every change
+
+// ---- routes ----------------------------------------------------------------------------------------------------------
+struct route {
+    struct port *port;
+    struct pb_pool *pool;
+    const struct pb_method *method;
+    struct str service; // the service's name, for errors: "posts"
+    struct str endpoint; // "Posts.Save"
+    struct str prefix; // api only, see core.proto
+    bool public;
+    uint32_t generation;
+};
+
+struct route_table {
+    atomic_uint refs;
+    struct map routes; // namespace, '\0', path -> struct route *
+    struct blob *loopback; // an encoded Account without issuer, or NULL: nobody is trusted by address
+};
+
+// The current table of a door; tables are replaced, never changed.
+struct route_slot;
+struct route_slot *route_slot_new(void);
+void route_slot_delete(struct route_slot *slot);
+void route_slot_install(struct route_slot *slot, struct route_table *take);
+// A loop's view: refreshes *held (which may be NULL) when the slot has a newer table. Returns *held.
+struct route_table *route_slot_view(struct route_slot *slot, struct route_table **held);
+
+struct route_table *route_table_hold(struct route_table *t);
+void route_table_drop(struct route_table *t);
+// Looks in the namespace, then among the routes of every namespace.
+const struct route *route_find(const struct route_table *t, struct str ns, struct str path);
+
+// Builds a table from an encoded mica.core.v1.InstallRequest; services that are not in the directory are listed in `missing`
+// (encoded InstallResponse). Any thread.
+int route_install(struct directory *d, struct route_slot *api, struct route_slot *proxy, struct str request,
+                  struct buf *response, struct err *err);
+
+// The normal form of a path (core.proto, Route.path), after cleaning: "//", "." and ".." resolved, percent-decoded, no
+// trailing slash. `clean` gets the cleaned path as written, `normal` the form to look up. -STATUS_INVALID_ARGUMENT for NUL
+// bytes, encoded slashes and broken UTF-8.
+int route_normalize(struct str path, struct buf *clean, struct buf *normal);

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// The files of one version of a service, in memory and immutable: what `require` of its VMs sees, and its contract.
+// Reference-counted, shared by the VMs; any thread.
+#pragma once
+
+#include "pb/desc.h"
+
+struct source_file {
+    struct str path; // relative to the folder, '/' between parts: "main.lua", "handler/posts.lua"
+    struct blob *content;
+};
+
+struct source {
+    atomic_uint refs;
+    char *name;   // the folder's name
+    char *folder; // where it was read, for messages; NULL when it is built in
+    struct source_file *files; // by path
+    size_t file_count;
+    struct pb_pool *pool;
+    struct str *protos; // names, as in the descriptors, of the service's own .proto files (not what they import)
+    size_t proto_count;
+    char hash[65]; // SHA-256, hex
+};
+
+// Reads a folder: *.lua and *.proto below it and whatever else it holds, but no hidden files, no spec/, no links that leave
+// it; compiles the .proto files. At most 2,000 files and 64 MB. Blocks: never on a loop or a worker. Faults are
+// -STATUS_NOT_FOUND (no folder, no main.lua), -STATUS_INVALID_ARGUMENT (a fault in a .proto, with file:line:column).
+struct source *source_read(const char *folder, struct err *err);
+// One that is built in: its Lua files under services/platform/NAME/, its contract proto/mica/NAME/ of the given pool.
+struct source *source_builtin(const char *name, struct pb_pool *platform, struct err *err);
+struct source *source_hold(struct source *s);
+void source_drop(struct source *s);
+const struct source_file *source_file(const struct source *s, struct str path); // NULL when absent
+bool source_owns_proto(const struct source *s, struct str proto_file);
