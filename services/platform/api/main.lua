@@ -1,0 +1,40 @@
+-- The API gateway's policy: which HTTP path leads to which endpoint. The requests themselves never come here: what this
+-- service installs is looked up by the I/O loops.
+
+local mica = require "mica"
+local paths = require "paths"
+local routes = require "mica.routes"
+
+local sync
+
+local function compile(service)
+  local list = {}
+  for _, endpoint in ipairs(service.endpoints) do
+    local found, prefix = paths.of(service.name, endpoint.name)
+    for _, path in ipairs(found) do
+      table.insert(list, {
+        namespace = service.namespace,
+        path = path,
+        prefix = prefix,
+        service = service.name,
+        version = service.version,
+        endpoint = endpoint.name,
+        public = endpoint.public,
+      })
+    end
+  end
+  return list
+end
+
+---@type mica.api.v1.Api.Server
+local Api = {}
+
+function Api.Sync(_, req)
+  sync(req.revision)
+  return {}
+end
+
+return mica.service {
+  handlers = { Api = Api },
+  on_start = function() sync = routes.follow { door = "api", compile = compile } end,
+}

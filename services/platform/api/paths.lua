@@ -1,0 +1,54 @@
+-- Which paths of the gateway lead to an endpoint: Micro's rules.
+--
+--   /foo                  foo          Foo.Call
+--   /foo/bar              foo          Foo.Bar
+--   /foo/bar/baz          foo          Bar.Baz
+--   /foo/bar/baz/cat      foo.bar      Baz.Cat      (all but the last two parts, joined with dots)
+--   /v1/foo               v1           V1.Foo       (two parts are never a version and a service)
+--   /v1/foo/bar           v1.foo       Foo.Bar      (exactly three parts, the first "v" and digits)
+--   /v1/foo/bar/baz       v1.foo       Bar.Baz
+--   /foo/bar-baz          foo          Foo.BarBaz
+--   /foo-bar/call         foo-bar      FooBar.Call
+--
+-- The core looks paths up in normal form (mica.core.v1.Route.path): "/foo-bar/call" is "/fooBar/call".
+
+local paths = {}
+
+-- "bar-baz" -> "BarBaz"
+function paths.camel(part)
+  return (part:gsub("^%l", string.upper):gsub("%-(.?)", string.upper))
+end
+
+-- "bar-baz", "BarBaz" -> "barBaz"
+local function normal(part)
+  return (part:gsub("%-(.?)", string.upper):gsub("^%u", string.lower))
+end
+
+local function is_version(part) return part:match "^v%d+$" ~= nil end
+
+---@param service string "v1.foo"
+---@param endpoint string "Foo.Bar"
+---@return string[] paths in normal form
+---@return string prefix that a path must begin with as written
+function paths.of(service, endpoint)
+  local group, method = endpoint:match "^(.+)%.([^.]+)$"
+  local parts, base = {}, ""
+  for part in service:gmatch "[^.]+" do
+    table.insert(parts, part)
+    base = base .. "/" .. normal(part)
+  end
+  local own = group == paths.camel(parts[#parts]) -- the group that has the service's own name
+  local found = {}
+  if not (#parts == 1 and is_version(parts[1])) then
+    table.insert(found, base .. "/" .. normal(group) .. "/" .. normal(method))
+  end
+  if #parts == 1 and own then
+    table.insert(found, base .. "/" .. normal(method))
+    if method == "Call" then table.insert(found, base) end
+  elseif #parts == 2 and is_version(parts[1]) and own then
+    table.insert(found, base .. "/" .. normal(method))
+  end
+  return found, "/" .. table.concat(parts, "/")
+end
+
+return paths
