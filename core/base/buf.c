@@ -7,7 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define BLOB_MAX (PTRDIFF_MAX - sizeof(struct blob))
+
 struct blob *blob_new(const void *bytes, size_t n) {
+    if (n > BLOB_MAX) return NULL; // the sum below would wrap around
     struct blob *blob = malloc(sizeof *blob + n);
     if (blob == NULL) return NULL;
     atomic_init(&blob->refs, 1);
@@ -36,13 +39,15 @@ void buf_free(struct buf *b) {
 bool buf_reserve(struct buf *b, size_t more) {
     if (b->failed) return false;
     if (b->cap - b->n >= more) return true;
+    struct blob *grown = NULL;
     size_t cap = b->cap + b->cap / 2;
-    if (cap < b->n + more) cap = b->n + more;
-    if (cap < 128) cap = 128;
-    struct blob *grown = realloc(b->blob, sizeof *grown + cap);
-    if (grown == NULL || cap < more) {
+    if (more <= BLOB_MAX - b->n) {
+        if (cap < b->n + more) cap = b->n + more;
+        if (cap < 128) cap = 128;
+        grown = realloc(b->blob, sizeof *grown + cap);
+    }
+    if (grown == NULL) {
         b->failed = true;
-        if (grown != NULL) b->blob = grown;
         return false;
     }
     if (b->blob == NULL) atomic_init(&grown->refs, 1);

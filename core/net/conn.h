@@ -24,7 +24,7 @@ struct door {
     void *user;
 };
 
-// ---- accepting: on the main thread's uv loop --------------------------------------------------------------------------
+// ---- accepting: on the main thread's uv loop
 struct acceptor;
 
 // Binds and listens. "127.0.0.1:0", "[::1]:8080", ":8080" and names are understood. Faults are one line for the
@@ -36,7 +36,7 @@ void acceptor_close(struct acceptor *a); // stops accepting; freed by the main l
 const char *acceptor_address(const struct acceptor *a); // "127.0.0.1:8080", with the real port
 bool address_is_loopback(const char *address, struct err *err); // every address that the name means
 
-// ---- connections: on their loop's thread ------------------------------------------------------------------------------
+// ---- connections: on their loop's thread
 // Connects to "host:port" and makes an HTTP/2 client session (prior knowledge, RFC 9113 section 3.3). `done` is called once,
 // on the loop's thread: with the connection, or NULL and a status with a text.
 typedef void (*conn_done)(struct loop *loop, void *user, struct conn *conn, const struct err *err);

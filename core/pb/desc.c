@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// A pool's life and its lookups. The building itself, in the order of its steps, is in desc_build.c (names, enums,
-// services), desc_fields.c (fields and extensions), desc_known.c (shapes that the codec relies on), desc_scan.c (the
-// check before protobuf-c may touch the bytes) and desc_comment.c.
+// A pool's life and its lookups. The building itself, in the order of its steps, is in desc_build.c
+// (names, enums, services), desc_fields.c (fields and extensions), desc_known.c (shapes that the
+// codec relies on), desc_scan.c (the check before protobuf-c may touch the bytes) and
+// desc_comment.c.
 //
-// All that a pool points to is in one arena; only its maps have memory of their own. A finished pool is never changed,
-// so any thread may look things up in it while it holds it.
+// All that a pool points to is in one arena; only its maps have memory of their own. A finished
+// pool is never changed, so any thread may look things up in it while it holds it.
 #include "desc_internal.h"
+#include "suggest.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -22,7 +24,9 @@ struct arena {
     struct chunk *first;
 };
 
-struct arena *arena_new(void) { return calloc(1, sizeof(struct arena)); }
+struct arena *arena_new(void) {
+    return calloc(1, sizeof(struct arena));
+}
 
 void arena_delete(struct arena *arena) {
     if (arena == NULL) return;
@@ -76,6 +80,8 @@ static int build(struct pb_pool *pool, struct err *err) {
     if (rc == 0) rc = desc_build_fields(&b);
     if (rc == 0) rc = desc_check_known(&b);
     if (rc == 0) rc = desc_build_services(&b);
+    map_free(&b.file_names);
+    map_free(&b.service_names);
     arena_delete(b.scratch);
     google__protobuf__file_descriptor_set__free_unpacked(set, NULL);
     return rc;
@@ -114,7 +120,9 @@ struct pb_enum *pb_find_enum(const struct pb_pool *pool, struct str full_name) {
     return map_get(&pool->enum_names, full_name);
 }
 
-struct pb_method *pb_find_path(const struct pb_pool *pool, struct str path) { return map_get(&pool->paths, path); }
+struct pb_method *pb_find_path(const struct pb_pool *pool, struct str path) {
+    return map_get(&pool->paths, path);
+}
 
 struct pb_field *pb_field_by_number(const struct pb_message *m, uint32_t number) {
     if (number < m->by_number_max) return m->by_number[number];
@@ -130,7 +138,9 @@ struct pb_field *pb_field_by_number(const struct pb_message *m, uint32_t number)
     return low < m->count && m->fields[low].number == number ? &m->fields[low] : NULL;
 }
 
-struct pb_field *pb_field_by_name(const struct pb_message *m, struct str name) { return map_get(&m->by_name, name); }
+struct pb_field *pb_field_by_name(const struct pb_message *m, struct str name) {
+    return map_get(&m->by_name, name);
+}
 
 const struct pb_enum_value *pb_enum_by_number(const struct pb_enum *e, int32_t number) {
     // Most enums count up from zero, each number once: then the place is the number.
@@ -156,8 +166,9 @@ const struct pb_enum_value *pb_enum_by_name(const struct pb_enum *e, struct str 
 
 #define SUGGEST_MAX 64
 
-// Edit distance with neighbours swapped counting as one; names longer than SUGGEST_MAX are never near.
-static size_t edit_distance(struct str a, struct str b) {
+// Edit distance with neighbours swapped counting as one; names longer than SUGGEST_MAX are never
+// near.
+size_t desc_distance(struct str a, struct str b) {
     unsigned char rows[3][SUGGEST_MAX + 1];
     if (a.n > SUGGEST_MAX || b.n > SUGGEST_MAX) return SIZE_MAX;
     for (size_t j = 0; j <= b.n; j++) rows[0][j] = (unsigned char)j;
@@ -182,7 +193,7 @@ struct str pb_suggest_field(const struct pb_message *m, struct str wrong) {
     size_t best = wrong.n / 3 == 0 ? 1 : wrong.n / 3;
     if (wrong.n < 2) return near;
     for (size_t i = 0; i < m->count; i++) {
-        size_t distance = edit_distance(wrong, m->fields[i].name);
+        size_t distance = desc_distance(wrong, m->fields[i].name);
         if (distance > best || (distance == best && near.n > 0)) continue;
         best = distance;
         near = m->fields[i].name;

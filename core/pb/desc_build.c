@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Building a pool, first and last steps: the files, the names of all messages and enums (so that fields may refer to
-// what comes later), and, once the fields are there, the services.
+// Building a pool, first and last steps: the files, the names of all messages and enums (so that
+// fields may refer to what comes later), and, once the fields are there, the services.
 //
-// Nothing about the set is believed: protoc writes consistent ones, but a set may also come from a peer. Names must be
-// identifiers (they appear in messages and generated documents), no two things share one, every reference must
-// resolve. A file that is in the set twice counts once. Recursion follows the nesting of the set, which was bounded
-// before it was unpacked.
+// Nothing about the set is believed: protoc writes consistent ones, but a set may also come from a
+// peer. Names must be identifiers (they appear in messages and generated documents), no two things
+// share one, every reference must resolve. A file that is in the set twice counts once. Recursion
+// follows the nesting of the set, which was bounded before it was unpacked.
 #include "desc_internal.h"
 
 #include <stdlib.h>
@@ -17,7 +17,8 @@ int desc_no_memory(struct desc_build *b) {
 bool desc_is_name(const char *text) {
     if (text == NULL || *text == '\0' || (*text >= '0' && *text <= '9')) return false;
     for (; *text != '\0'; text++) {
-        bool letter = (*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z') || *text == '_';
+        bool letter =
+            (*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z') || *text == '_';
         if (!letter && !(*text >= '0' && *text <= '9')) return false;
     }
     return true;
@@ -69,9 +70,11 @@ struct pb_enum *desc_find_enum(struct desc_build *b, const char *name) {
     return name == NULL ? NULL : pb_find_enum(b->pool, undotted(name));
 }
 
-static const char *text_or(const char *text, const char *other) { return text == NULL ? other : text; }
+static const char *text_or(const char *text, const char *other) {
+    return text == NULL ? other : text;
+}
 
-// ---- counting, so that every array is allocated once -----------------------------------------------------------------
+// ---- counting, so that every array is allocated once
 
 static void count_nested(const MessageProto *m, size_t *messages, size_t *enums) {
     *messages += m->n_nested_type;
@@ -85,40 +88,42 @@ static int allocate(struct desc_build *b) {
         const FileProto *file = b->files[i].proto;
         messages += file->n_message_type;
         enums += file->n_enum_type;
-        for (size_t k = 0; k < file->n_message_type; k++) count_nested(file->message_type[k], &messages, &enums);
+        for (size_t k = 0; k < file->n_message_type; k++)
+            count_nested(file->message_type[k], &messages, &enums);
     }
     struct pb_pool *pool = b->pool;
     pool->messages = arena_alloc(b->arena, messages, sizeof *pool->messages);
     pool->enums = arena_alloc(b->arena, enums, sizeof *pool->enums);
     b->messages = arena_alloc(b->scratch, messages, sizeof *b->messages);
     b->enums = arena_alloc(b->scratch, enums, sizeof *b->enums);
-    bool ok = pool->messages != NULL && pool->enums != NULL && b->messages != NULL && b->enums != NULL;
+    bool ok =
+        pool->messages != NULL && pool->enums != NULL && b->messages != NULL && b->enums != NULL;
     return ok ? 0 : desc_no_memory(b);
 }
 
-// ---- files -----------------------------------------------------------------------------------------------------------
+// ---- files
 
 static int add_file(struct desc_build *b, const FileProto *proto) {
     const char *name = text_or(proto->name, "");
-    for (size_t i = 0; i < b->file_count; i++) {
-        if (strcmp(text_or(b->files[i].proto->name, ""), name) == 0) return 0;
-    }
+    if (map_get(&b->file_names, str_of(name)) != NULL) return 0;
+    if (map_put(&b->file_names, str_of(name), b) < 0) return desc_no_memory(b);
     const char *syntax = text_or(proto->syntax, "proto2");
     bool proto3 = strcmp(syntax, "proto3") == 0;
     if (!proto3 && strcmp(syntax, "proto2") != 0 && *syntax != '\0') {
-        return err_set(b->err, STATUS_INVALID_ARGUMENT, "%s: syntax \"%s\" is not supported (write \"proto3\")", name,
-                       syntax);
+        return err_set(b->err, STATUS_INVALID_ARGUMENT,
+                       "%s: syntax \"%s\" is not supported (write \"proto3\")", name, syntax);
     }
     const char *package = text_or(proto->package, "");
     if (*package != '\0' && !is_package(package)) {
-        return err_set(b->err, STATUS_INVALID_ARGUMENT, "%s: \"%s\" is no package name", name, package);
+        return err_set(b->err, STATUS_INVALID_ARGUMENT, "%s: \"%s\" is no package name", name,
+                       package);
     }
     struct desc_file *file = &b->files[b->file_count++];
     *file = (struct desc_file){.proto = proto, .package = str_of(package), .proto3 = proto3};
     return desc_index_comments(b, file);
 }
 
-// ---- names -----------------------------------------------------------------------------------------------------------
+// ---- names
 
 static int claim_name(struct desc_build *b, struct map *map, struct str name, void *thing) {
     if (name.p == NULL) return desc_no_memory(b);
@@ -129,18 +134,20 @@ static int claim_name(struct desc_build *b, struct map *map, struct str name, vo
 }
 
 static int not_a_name(struct desc_build *b, struct str scope, const char *what, const char *name) {
-    return err_set(b->err, STATUS_INVALID_ARGUMENT, "%.*s: \"%s\" is no name of %s", (int)scope.n, scope.p,
-                   text_or(name, ""), what);
+    return err_set(b->err, STATUS_INVALID_ARGUMENT, "%.*s: \"%s\" is no name of %s", (int)scope.n,
+                   scope.p, text_or(name, ""), what);
 }
 
-static struct desc_path *path_new(struct desc_build *b, const struct desc_path *up, int32_t field, size_t index) {
+static struct desc_path *path_new(struct desc_build *b, const struct desc_path *up, int32_t field,
+                                  size_t index) {
     struct desc_path *path = arena_alloc(b->scratch, 1, sizeof *path);
     if (path != NULL) *path = (struct desc_path){up, field, (int32_t)index};
     return path;
 }
 
 static int by_number(const void *a, const void *b) {
-    const struct pb_enum_value *x = *(struct pb_enum_value *const *)a, *y = *(struct pb_enum_value *const *)b;
+    const struct pb_enum_value *x = *(struct pb_enum_value *const *)a,
+                               *y = *(struct pb_enum_value *const *)b;
     if (x->number != y->number) return x->number < y->number ? -1 : 1;
     return (x > y) - (x < y);
 }
@@ -150,35 +157,39 @@ static int fill_enum(struct desc_build *b, struct pb_enum *e, const struct desc_
     e->closed = !source->file->proto3;
     e->is_null_value = str_is(e->full_name, "google.protobuf.NullValue");
     if (proto->n_value == 0) {
-        return err_set(b->err, STATUS_INVALID_ARGUMENT, "%s: an enum needs a value", e->full_name.p);
+        return err_set(b->err, STATUS_INVALID_ARGUMENT, "%s: an enum needs a value",
+                       e->full_name.p);
     }
     e->values = arena_alloc(b->arena, proto->n_value, sizeof *e->values);
     e->sorted = arena_alloc(b->arena, proto->n_value, sizeof *e->sorted);
     if (e->values == NULL || e->sorted == NULL) return desc_no_memory(b);
     for (size_t i = 0; i < proto->n_value; i++) {
         struct pb_enum_value *value = &e->values[i];
-        if (!desc_is_name(proto->value[i]->name)) return not_a_name(b, e->full_name, "a value", proto->value[i]->name);
+        if (!desc_is_name(proto->value[i]->name))
+            return not_a_name(b, e->full_name, "a value", proto->value[i]->name);
         value->name = desc_copy(b, proto->value[i]->name);
         value->number = proto->value[i]->number;
         struct desc_path path = {source->path, 2, (int32_t)i};
         value->comment = desc_comment(b, source->file, &path);
         if (value->name.p == NULL) return desc_no_memory(b);
         if (map_get(&e->by_name, value->name) != NULL) {
-            return err_set(b->err, STATUS_INVALID_ARGUMENT, "%s.%s: defined twice", e->full_name.p, value->name.p);
+            return err_set(b->err, STATUS_INVALID_ARGUMENT, "%s.%s: defined twice", e->full_name.p,
+                           value->name.p);
         }
         if (map_put(&e->by_name, value->name, value) < 0) return desc_no_memory(b);
         e->sorted[i] = value;
     }
     e->count = proto->n_value;
     if (!e->closed && e->values[0].number != 0) {
-        return err_set(b->err, STATUS_INVALID_ARGUMENT, "%s: the first value must be 0 in proto3", e->full_name.p);
+        return err_set(b->err, STATUS_INVALID_ARGUMENT, "%s: the first value must be 0 in proto3",
+                       e->full_name.p);
     }
     qsort(e->sorted, e->count, sizeof(struct pb_enum_value *), by_number);
     return 0;
 }
 
-static int add_enum(struct desc_build *b, const struct desc_file *file, const EnumProto *proto, struct str scope,
-                    const struct desc_path *path) {
+static int add_enum(struct desc_build *b, const struct desc_file *file, const EnumProto *proto,
+                    struct str scope, const struct desc_path *path) {
     if (!desc_is_name(proto->name)) return not_a_name(b, scope, "an enum", proto->name);
     struct pb_enum *e = arena_alloc(b->arena, 1, sizeof *e);
     if (e == NULL || path == NULL) return desc_no_memory(b);
@@ -192,8 +203,8 @@ static int add_enum(struct desc_build *b, const struct desc_file *file, const En
     return fill_enum(b, e, source);
 }
 
-static int add_message(struct desc_build *b, const struct desc_file *file, const MessageProto *proto, struct str scope,
-                       const struct desc_path *path) {
+static int add_message(struct desc_build *b, const struct desc_file *file,
+                       const MessageProto *proto, struct str scope, const struct desc_path *path) {
     if (!desc_is_name(proto->name)) return not_a_name(b, scope, "a message", proto->name);
     struct pb_message *m = arena_alloc(b->arena, 1, sizeof *m);
     if (m == NULL || path == NULL) return desc_no_memory(b);
@@ -224,27 +235,32 @@ int desc_build_names(struct desc_build *b) {
     for (size_t i = 0; i < b->file_count && rc == 0; i++) {
         const struct desc_file *file = &b->files[i];
         for (size_t k = 0; k < file->proto->n_message_type && rc == 0; k++) {
-            rc = add_message(b, file, file->proto->message_type[k], file->package, path_new(b, NULL, 4, k));
+            rc = add_message(b, file, file->proto->message_type[k], file->package,
+                             path_new(b, NULL, 4, k));
         }
         for (size_t k = 0; k < file->proto->n_enum_type && rc == 0; k++) {
-            rc = add_enum(b, file, file->proto->enum_type[k], file->package, path_new(b, NULL, 5, k));
+            rc = add_enum(b, file, file->proto->enum_type[k], file->package,
+                          path_new(b, NULL, 5, k));
         }
     }
     return rc;
 }
 
-// ---- services --------------------------------------------------------------------------------------------------------
+// ---- services
 
-static int add_method(struct desc_build *b, const struct desc_file *file, struct pb_service *service,
-                      const Google__Protobuf__MethodDescriptorProto *proto, const struct desc_path *path) {
+static int add_method(struct desc_build *b, const struct desc_file *file,
+                      struct pb_service *service,
+                      const Google__Protobuf__MethodDescriptorProto *proto,
+                      const struct desc_path *path) {
     struct pb_method *method = &service->methods[service->count];
-    if (!desc_is_name(proto->name)) return not_a_name(b, service->full_name, "a method", proto->name);
+    if (!desc_is_name(proto->name))
+        return not_a_name(b, service->full_name, "a method", proto->name);
     method->input = desc_find_message(b, proto->input_type);
     method->output = desc_find_message(b, proto->output_type);
     if (method->input == NULL || method->output == NULL) {
         const char *missing = method->input == NULL ? proto->input_type : proto->output_type;
-        return err_set(b->err, STATUS_INVALID_ARGUMENT, "%s.%s: the message %s is not in the set", service->full_name.p,
-                       proto->name, text_or(missing, "(none)"));
+        return err_set(b->err, STATUS_INVALID_ARGUMENT, "%s.%s: the message %s is not in the set",
+                       service->full_name.p, proto->name, text_or(missing, "(none)"));
     }
     method->name = desc_copy(b, proto->name);
     size_t n = service->full_name.n + method->name.n + 2;
@@ -280,10 +296,10 @@ static int add_service(struct desc_build *b, const struct desc_file *file, size_
     service->methods = arena_alloc(b->arena, proto->n_method, sizeof *service->methods);
     bool ok = service->name.p != NULL && service->full_name.p != NULL && service->file.p != NULL;
     if (!ok || service->methods == NULL) return desc_no_memory(b);
-    for (size_t i = 0; i + 1 < b->pool->service_count; i++) {
-        if (!str_equal(b->pool->services[i].full_name, service->full_name)) continue;
+    if (map_get(&b->service_names, service->full_name) != NULL) {
         return err_set(b->err, STATUS_INVALID_ARGUMENT, "%s: defined twice", service->full_name.p);
     }
+    if (map_put(&b->service_names, service->full_name, service) < 0) return desc_no_memory(b);
     struct desc_path path = {NULL, 6, (int32_t)index};
     service->comment = desc_comment(b, file, &path);
     int rc = 0;
@@ -306,7 +322,8 @@ int desc_build_services(struct desc_build *b) {
     if (b->pool->services == NULL || b->pool->methods == NULL) return desc_no_memory(b);
     int rc = 0;
     for (size_t i = 0; i < b->file_count && rc == 0; i++) {
-        for (size_t k = 0; k < b->files[i].proto->n_service && rc == 0; k++) rc = add_service(b, &b->files[i], k);
+        for (size_t k = 0; k < b->files[i].proto->n_service && rc == 0; k++)
+            rc = add_service(b, &b->files[i], k);
     }
     return rc;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Comments: source_code_info lists places by path (4, 0, 2, 1: message 0, field 1). The places that have a comment are
-// sorted once a file, then found by binary search while the pool is built. A comment loses the space after its slashes
-// and the blanks at both ends.
+// Comments: source_code_info lists places by path (4, 0, 2, 1: message 0, field 1). The places that
+// have a comment are sorted once a file, then found by binary search while the pool is built. A
+// comment loses the space after its slashes and the blanks at both ends.
 #include "base/encode.h"
 #include "desc_internal.h"
 
@@ -15,7 +15,8 @@ static int compare_paths(const int32_t *a, size_t a_n, const int32_t *b, size_t 
 }
 
 static int by_path(const void *a, const void *b) {
-    const LocationProto *x = *(const LocationProto *const *)a, *y = *(const LocationProto *const *)b;
+    const LocationProto *x = *(const LocationProto *const *)a,
+                        *y = *(const LocationProto *const *)b;
     return compare_paths(x->path, x->n_path, y->path, y->n_path);
 }
 
@@ -50,7 +51,8 @@ static struct str trim(struct desc_build *b, const char *text) {
     return (struct str){out, used};
 }
 
-struct str desc_comment(struct desc_build *b, const struct desc_file *file, const struct desc_path *path) {
+struct str desc_comment(struct desc_build *b, const struct desc_file *file,
+                        const struct desc_path *path) {
     int32_t numbers[256];
     size_t n = 0;
     for (const struct desc_path *p = path; p != NULL; p = p->up) n += 2;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the files that build a pool share: the arena, the sources of the messages, and the steps in their order.
+// What the files that build a pool share: the arena, the sources of the messages, and the steps in
+// their order.
 #pragma once
 
 #include "pb/desc.h"
@@ -16,10 +17,11 @@ typedef Google__Protobuf__SourceCodeInfo__Location LocationProto;
 // Zeroed memory that is freed at once.
 struct arena;
 struct arena *arena_new(void);
-void arena_delete(struct arena *arena); // accepts NULL
+void arena_delete(struct arena *arena);                            // accepts NULL
 void *arena_alloc(struct arena *arena, size_t count, size_t size); // NULL when memory ended
 
-// A place in a file as source_code_info numbers it: alternating field numbers and indexes, outermost first.
+// A place in a file as source_code_info numbers it: alternating field numbers and indexes,
+// outermost first.
 struct desc_path {
     const struct desc_path *up;
     int32_t field;
@@ -53,23 +55,27 @@ struct desc_build {
     size_t file_count;
     struct desc_source *messages;
     struct desc_source *enums;
+    struct map file_names; // what was seen, to find doubles; the values mean nothing
+    struct map service_names;
 };
 
 // Each returns 0 or a negative status with err filled.
-int desc_check_depth(struct str set, struct err *err);     // before the set is unpacked
-int desc_build_names(struct desc_build *b);                // files, messages and enums with their names
-int desc_build_fields(struct desc_build *b);               // fields, oneofs, extensions
-int desc_build_services(struct desc_build *b);             // services and methods
-int desc_check_known(struct desc_build *b);                // map entries and well-known types have their shape
+int desc_check_depth(struct str set, struct err *err); // before the set is unpacked
+int desc_build_names(struct desc_build *b);            // files, messages and enums with their names
+int desc_build_fields(struct desc_build *b);           // fields, oneofs, extensions
+int desc_build_services(struct desc_build *b);         // services and methods
+int desc_check_known(struct desc_build *b); // map entries and well-known types have their shape
 int desc_index_comments(struct desc_build *b, struct desc_file *file);
 
 int desc_no_memory(struct desc_build *b);
 // The trimmed comment before what stands at the path; empty when there is none or memory ended.
-struct str desc_comment(struct desc_build *b, const struct desc_file *file, const struct desc_path *path);
+struct str desc_comment(struct desc_build *b, const struct desc_file *file,
+                        const struct desc_path *path);
 // Copies into the arena; p is NULL when memory ended.
 struct str desc_copy(struct desc_build *b, const char *text);
-struct str desc_join(struct desc_build *b, struct str prefix, const char *name); // "prefix.name", or the name alone
-bool desc_is_name(const char *text); // [A-Za-z_][A-Za-z0-9_]*
+struct str desc_join(struct desc_build *b, struct str prefix,
+                     const char *name); // "prefix.name", or the name alone
+bool desc_is_name(const char *text);    // [A-Za-z_][A-Za-z0-9_]*
 // Resolve a type name (with or without the leading dot); NULL when the set lacks it.
 struct pb_message *desc_find_message(struct desc_build *b, const char *name);
 struct pb_enum *desc_find_enum(struct desc_build *b, const char *name);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The JSON tokenizer: a state machine over the bytes, without recursion.
 //
-// `want` says what may follow the last token; one bit a level says whether the open container is an object, which is
-// all the stack that JSON's grammar needs. Strings take a fast path: they are scanned once, and a string without
-// escapes is a slice of the input. Only from the first escape on are bytes copied into the scratch buffer. Bytes above
-// 0x7F are checked afterwards, as one UTF-8 text, and only when there were any.
+// `want` says what may follow the last token; one bit a level says whether the open container is an
+// object, which is all the stack that JSON's grammar needs. Strings take a fast path: they are
+// scanned once, and a string without escapes is a slice of the input. Only from the first escape on
+// are bytes copied into the scratch buffer. Bytes above 0x7F are checked afterwards, as one UTF-8
+// text, and only when there were any.
 #include "pb/json_lex.h"
 
 #include "base/encode.h"
@@ -75,7 +76,8 @@ static int32_t read_hex4(const char *p, const char *end) {
     return v;
 }
 
-// Reads \uXXXX (and the second half of a pair) at *p, which points behind the 'u'. NULL or what is wrong.
+// Reads \uXXXX (and the second half of a pair) at *p, which points behind the 'u'. NULL or what is
+// wrong.
 static const char *read_unicode(struct json_lex *lex, const char **p) {
     int32_t unit = read_hex4(*p, lex->end);
     if (unit < 0) return "\\u wants four hex digits";
@@ -98,7 +100,9 @@ static const char *read_escape(struct json_lex *lex, const char **p) {
     if (*p == lex->end) return "the string is not closed";
     char c = *(*p)++;
     switch (c) {
-    case '"': case '\\': case '/': break;
+    case '"':
+    case '\\':
+    case '/': break;
     case 'b': c = '\b'; break;
     case 'f': c = '\f'; break;
     case 'n': c = '\n'; break;
@@ -111,7 +115,8 @@ static const char *read_escape(struct json_lex *lex, const char **p) {
     return NULL;
 }
 
-// A string; lex->at is at the opening quote. Fills lex->text, leaves lex->at behind the closing quote.
+// A string; lex->at is at the opening quote. Fills lex->text, leaves lex->at behind the closing
+// quote.
 static bool read_string(struct json_lex *lex) {
     const char *p = lex->at + 1;
     const char *piece = p; // what of the input is not yet in the scratch
@@ -157,7 +162,8 @@ static enum json_token read_number(struct json_lex *lex) {
     const char *digits = p;
     p = skip_digits(p, lex->end);
     if (p == digits) return fault(lex, lex->at, "a malformed number");
-    if (*digits == '0' && p - digits > 1) return fault(lex, lex->at, "a number with a leading zero");
+    if (*digits == '0' && p - digits > 1)
+        return fault(lex, lex->at, "a number with a leading zero");
     if (p < lex->end && *p == '.') {
         const char *fraction = ++p;
         p = skip_digits(p, lex->end);
@@ -200,9 +206,17 @@ static enum json_token read_value(struct json_lex *lex) {
     case 't': return read_word(lex, "true", JSON_TRUE);
     case 'f': return read_word(lex, "false", JSON_FALSE);
     case 'n': return read_word(lex, "null", JSON_NULL);
-    case '-': case '0': case '1': case '2': case '3': case '4':
-    case '5': case '6': case '7': case '8': case '9':
-        return read_number(lex);
+    case '-':
+    case '0':
+    case '1':
+    case '2':
+    case '3':
+    case '4':
+    case '5':
+    case '6':
+    case '7':
+    case '8':
+    case '9': return read_number(lex);
     default: return fault(lex, lex->at, "a value is wanted here");
     }
 }
@@ -219,7 +233,8 @@ static enum json_token read_key(struct json_lex *lex) {
     if (*lex->at != '"') return fault(lex, lex->at, "a key in quotes is wanted here");
     if (!read_string(lex)) return JSON_ERROR;
     skip_space(lex);
-    if (lex->at == lex->end || *lex->at != ':') return fault(lex, lex->at, "':' is wanted after a key");
+    if (lex->at == lex->end || *lex->at != ':')
+        return fault(lex, lex->at, "':' is wanted after a key");
     lex->at++;
     lex->want = WANT_VALUE;
     return JSON_KEY;
@@ -230,7 +245,8 @@ static enum json_token read_after(struct json_lex *lex) {
     bool object = in_object(lex);
     if (*lex->at == (object ? '}' : ']')) return close_container(lex, object);
     if (*lex->at != ',') {
-        return fault(lex, lex->at, object ? "',' or '}' is wanted here" : "',' or ']' is wanted here");
+        return fault(lex, lex->at,
+                     object ? "',' or '}' is wanted here" : "',' or ']' is wanted here");
     }
     lex->at++;
     lex->want = object ? WANT_KEY : WANT_VALUE;
@@ -299,4 +315,10 @@ const char *json_token_name(enum json_token token) {
     case JSON_NULL: return "null";
     }
     return "a token";
+}
+
+struct str json_cut(struct str text, size_t limit) {
+    if (text.n <= limit) return text;
+    while (limit > 0 && ((unsigned char)text.p[limit] & 0xC0) == 0x80) limit--;
+    return (struct str){text.p, limit};
 }

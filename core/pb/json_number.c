@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // JSON's scalars: numbers read exactly, numbers and strings written.
 //
-// Reading splits a number into digits and a power of ten once. Integers are computed from that without floating point.
-// For a double, when the digits and the power of ten are both exact as doubles, one multiplication or division is
-// correctly rounded (Clinger's fast path); everything else goes to strtod, which glibc rounds correctly.
+// Reading splits a number into digits and a power of ten once. Integers are computed from that
+// without floating point. For a double, when the digits and the power of ten are both exact as
+// doubles, one multiplication or division is correctly rounded (Clinger's fast path); everything
+// else goes to strtod, which glibc rounds correctly.
 //
-// Writing looks for the shortest decimal that reads back: first by the fast path backwards (most numbers in practice have
-// few decimals), then with rising precision. Both rely on the "C" locale's decimal point; the process never calls
-// setlocale. Pure functions, any thread.
+// Writing looks for the shortest decimal that reads back: first by the fast path backwards (most
+// numbers in practice have few decimals), then with rising precision. Both rely on the "C" locale's
+// decimal point; the process never calls setlocale. Pure functions, any thread.
 #include "pb/json_lex.h"
 
 #include <errno.h>
@@ -15,8 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const double POWERS[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+static const double POWERS[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
 #define EXPONENT_LIMIT 1000000 // far beyond any double; exponents are clamped to it
 
@@ -27,7 +29,8 @@ struct decimal { // digits * 10^exponent
     int exponent;
 };
 
-// Adds one digit. Zeros are held back (`zeros`) until another digit follows, so 1.000000000000000000000 stays exact.
+// Adds one digit. Zeros are held back (`zeros`) until another digit follows,
+// so 1.000000000000000000000 stays exact.
 static void add_digit(struct decimal *d, unsigned digit, int *zeros) {
     if (digit == 0) {
         if (*zeros < EXPONENT_LIMIT) *zeros += 1;
@@ -86,6 +89,9 @@ static bool decimal_read(struct str text, struct decimal *d) {
     int exponent = 0;
     if (p < end && (*p == 'e' || *p == 'E') && !read_exponent(&p, end, &exponent)) return false;
     d->exponent = exponent - places + zeros;
+    bool clamped =
+        places == EXPONENT_LIMIT || zeros == EXPONENT_LIMIT || abs(exponent) >= EXPONENT_LIMIT;
+    if (clamped && d->digits != 0) d->exact = false;
     return p == end;
 }
 
@@ -162,7 +168,7 @@ bool json_float(struct str text, float *v) {
     return !isinf(*v);
 }
 
-// ---- writing -------------------------------------------------------------------------------------------------------
+// ---- writing
 
 // The decimal digits of v, right-aligned in room; returns where they begin.
 static char *put_digits(char *end, uint64_t v) {

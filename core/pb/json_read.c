@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The JSON reader: walks a text by descriptor and tells a sink what it sees (visit.h). Here are the root, messages,
-// lists and maps; json_read_scalar.c and json_read_wkt.c have the rest.
+// The JSON reader: walks a text by descriptor and tells a sink what it sees (visit.h). Here are the
+// root, messages, lists and maps; json_read_scalar.c and json_read_wkt.c have the rest.
 //
-// It recurses on the C stack, at most PB_MAX_DEPTH messages deep, and never reads ahead of the tokenizer except to find
-// the "@type" of an Any. Memory: four buffers that grow and are reused, so that a field costs no allocation. Duplicates
-// are found by a bit a field for messages and by comparison for maps (by a hash table from 16 keys on, since keys come
-// from peers).
+// It recurses on the C stack, at most PB_MAX_DEPTH messages deep, and never reads ahead of the
+// tokenizer except to find the "@type" of an Any. Memory: four buffers that grow and are reused, so
+// that a field costs no allocation. Duplicates are found by a bit a field for messages and by
+// comparison for maps (by a hash table from 16 keys on, since keys come from peers).
 //
 // Members come in any order, so a sink that is `ordered` gets them through the binary form.
 #include "pb/json_reader.h"
@@ -14,9 +14,9 @@
 
 #define FEW_KEYS 16
 
-int json_reader_open(struct json_reader *r, const struct json_place *at, const struct pb_field *field,
-                     const struct pb_message *type) {
-    if (r->depth == PB_MAX_DEPTH) {
+int json_reader_open(struct json_reader *r, const struct json_place *at,
+                     const struct pb_field *field, const struct pb_message *type) {
+    if (r->depth > PB_MAX_DEPTH) { // the root is at 0
         return json_reader_fail(r, at, "messages are nested over %d deep", PB_MAX_DEPTH);
     }
     r->depth++;
@@ -29,8 +29,9 @@ int json_reader_close(struct json_reader *r) {
     return r->sink->ops->message_end(r->sink);
 }
 
-int json_reader_message(struct json_reader *r, const struct json_place *at, const struct pb_field *field,
-                        const struct pb_message *type, enum json_token token) {
+int json_reader_message(struct json_reader *r, const struct json_place *at,
+                        const struct pb_field *field, const struct pb_message *type,
+                        enum json_token token) {
     if (type->wkt != PB_WKT_NONE && type->wkt != PB_WKT_EMPTY) {
         return json_reader_wkt(r, at, field, type, token);
     }
@@ -41,7 +42,7 @@ int json_reader_message(struct json_reader *r, const struct json_place *at, cons
     return rc;
 }
 
-// ---- the members of a message --------------------------------------------------------------------------------------
+// ---- the members of a message
 
 static bool marked(const struct json_reader *r, size_t marks, size_t bit) {
     return (r->marks.blob->p[marks + bit / 8] >> bit % 8 & 1) != 0;
@@ -57,8 +58,8 @@ static int mark_oneof(struct json_reader *r, const struct json_place *at, const 
     size_t bit = f->parent->count + (size_t)f->oneof;
     if (marked(r, marks, bit)) {
         struct str name = f->parent->oneofs[f->oneof].name;
-        return json_reader_fail(r, at, "another member of oneof \"%.*s\" is set already", (int)name.n,
-                                name.p);
+        return json_reader_fail(r, at, "another member of oneof \"%.*s\" is set already",
+                                (int)name.n, name.p);
     }
     mark(r, marks, bit);
     return 0;
@@ -87,8 +88,8 @@ static int read_member(struct json_reader *r, const struct json_place *at, const
     return rc < 0 ? rc : r->sink->ops->value(r->sink, f, v);
 }
 
-int json_reader_members(struct json_reader *r, const struct json_place *at, const struct pb_message *type,
-                        bool in_any) {
+int json_reader_members(struct json_reader *r, const struct json_place *at,
+                        const struct pb_message *type, bool in_any) {
     size_t marks = r->marks.n;
     size_t bytes = (type->count + type->oneof_count + 7) / 8;
     if (!buf_reserve(&r->marks, bytes + 1)) {
@@ -114,11 +115,12 @@ int json_reader_members(struct json_reader *r, const struct json_place *at, cons
     return token == JSON_OBJECT_END ? 0 : json_reader_expected(r, at, "a field", token);
 }
 
-// ---- lists ---------------------------------------------------------------------------------------------------------
+// ---- lists
 
-static int read_element(struct json_reader *r, const struct json_place *at, const struct pb_field *f,
-                        enum json_token token) {
-    if (token == JSON_NULL && !keeps_null(f)) return json_reader_fail(r, at, "null is no element of a list");
+static int read_element(struct json_reader *r, const struct json_place *at,
+                        const struct pb_field *f, enum json_token token) {
+    if (token == JSON_NULL && !keeps_null(f))
+        return json_reader_fail(r, at, "null is no element of a list");
     if (f->message != NULL) return json_reader_message(r, at, f, f->message, token);
     union pb_value v;
     int rc = json_reader_scalar(r, at, f, token, &v);
@@ -140,7 +142,7 @@ int json_reader_list(struct json_reader *r, const struct json_place *at, const s
     return rc < 0 ? rc : r->sink->ops->list_end(r->sink);
 }
 
-// ---- maps ----------------------------------------------------------------------------------------------------------
+// ---- maps
 
 struct map_reader {
     const struct pb_field *field;
@@ -151,7 +153,8 @@ struct map_reader {
     struct map seen; // the keys, once there are many
 };
 
-// Is the key at `entry` (the last in r->keys) among those before it? 1, 0 or -STATUS_RESOURCE_EXHAUSTED.
+// Is the key at `entry` (the last in r->keys) among those before it? 1, 0 or
+// -STATUS_RESOURCE_EXHAUSTED.
 static int seen_before(struct json_reader *r, struct map_reader *m, size_t entry) {
     struct str key = json_reader_key(r, entry + 1);
     if (m->count > FEW_KEYS && map_get(&m->seen, key) != NULL) return 1;
@@ -193,9 +196,7 @@ static int push_key(struct json_reader *r, const struct json_place *at, struct m
     int seen = seen_before(r, m, entry);
     m->count++;
     if (seen < 0) return err_set(r->sink->err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
-    return seen == 1 ? json_reader_fail(r, at, "the key \"%.*s\" comes twice", (int)r->lex.text.n,
-                                        r->lex.text.p)
-                     : 0;
+    return seen == 0 ? 0 : json_reader_expected(r, at, "every key once", JSON_STRING);
 }
 
 static int read_entry(struct json_reader *r, const struct json_place *map, struct map_reader *m) {
@@ -215,7 +216,8 @@ static int read_entry(struct json_reader *r, const struct json_place *map, struc
     if (rc < 0) return rc;
     const struct pb_sink_ops *ops = r->sink->ops;
     if (m->key->type == PB_STRING) key.s = json_reader_key(r, at.key);
-    if (m->key->has_presence || !json_reader_zero(m->key, key)) rc = ops->value(r->sink, m->key, key);
+    if (m->key->has_presence || !json_reader_zero(m->key, key))
+        rc = ops->value(r->sink, m->key, key);
     if (rc < 0) return rc;
     if (m->value->message != NULL) {
         rc = json_reader_message(r, &at, m->value, m->value->message, token);
@@ -245,10 +247,11 @@ int json_reader_map(struct json_reader *r, const struct json_place *at, const st
     return rc < 0 ? rc : r->sink->ops->list_end(r->sink);
 }
 
-// ---- the root ------------------------------------------------------------------------------------------------------
+// ---- the root
 
-static int read_unordered(const struct pb_pool *pool, const struct pb_message *type, struct str json,
-                          const struct pb_json_options *options, struct pb_sink *sink) {
+static int read_unordered(const struct pb_pool *pool, const struct pb_message *type,
+                          struct str json, const struct pb_json_options *options,
+                          struct pb_sink *sink) {
     struct json_reader r = {.pool = pool, .root = type, .sink = sink};
     r.ignore_unknown = options != NULL && options->ignore_unknown;
     json_lex_init(&r.lex, json, &r.scratch);

@@ -7,17 +7,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define SHOWN 60 // bytes of a text that an error shows
+#define SHOWN 60       // bytes of a text that an error shows
+#define SHOWN_PATH 250 // of a path
 
-// ---- errors --------------------------------------------------------------------------------------------------------
+// ---- errors
 
-// A piece of the text that an error may show: not long, and not cut inside a character.
-static struct str shown(struct str text) {
-    if (text.n <= SHOWN) return text;
-    text.n = SHOWN;
-    while (text.n > 0 && ((unsigned char)text.p[text.n] & 0xC0) == 0x80) text.n--;
-    return text;
-}
+static struct str shown(struct str text) { return json_cut(text, SHOWN); }
 
 struct str json_reader_key(const struct json_reader *r, size_t key) {
     const char *entry = r->keys.blob->p + key - 1;
@@ -41,16 +36,26 @@ static void put_path(struct buf *out, const struct json_reader *r, const struct 
     }
 }
 
+// The path as a C string, for the front of an error text; `path` is to be freed.
+static const char *path_of(struct buf *path, const struct json_reader *r,
+                           const struct json_place *at) {
+    put_path(path, r, at);
+    if (path->n > SHOWN_PATH) {
+        path->n = json_cut(buf_str(path), SHOWN_PATH).n;
+        buf_append_text(path, "...");
+    }
+    return buf_cstr(path);
+}
+
 int json_reader_fail(struct json_reader *r, const struct json_place *at, const char *format, ...) {
-    char text[400];
+    char text[240];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     struct buf path = {0};
-    put_path(&path, r, at);
-    if (path.n == 0) buf_append_str(&path, r->root->full_name);
-    int rc = err_set(r->sink->err, STATUS_INVALID_ARGUMENT, "%s: %s", buf_cstr(&path), text);
+    if (at == NULL) buf_append_str(&path, r->root->full_name);
+    int rc = err_set(r->sink->err, STATUS_INVALID_ARGUMENT, "%s: %s", path_of(&path, r, at), text);
     buf_free(&path);
     return rc;
 }
@@ -59,8 +64,8 @@ static int syntax_fault(struct json_reader *r) {
     if (r->scratch.failed) return err_set(r->sink->err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
     unsigned line, column;
     json_position(&r->lex, r->lex.offset, &line, &column);
-    return err_set(r->sink->err, STATUS_INVALID_ARGUMENT, "malformed JSON, line %u, column %u: %s", line,
-                   column, r->lex.error);
+    return err_set(r->sink->err, STATUS_INVALID_ARGUMENT, "malformed JSON, line %u, column %u: %s",
+                   line, column, r->lex.error);
 }
 
 int json_reader_expected(struct json_reader *r, const struct json_place *at, const char *wanted,
@@ -70,12 +75,14 @@ int json_reader_expected(struct json_reader *r, const struct json_place *at, con
     case JSON_ERROR: return syntax_fault(r);
     case JSON_STRING:
         return json_reader_fail(r, at, "expected %s, got \"%.*s\"", wanted, (int)text.n, text.p);
-    case JSON_NUMBER: return json_reader_fail(r, at, "expected %s, got %.*s", wanted, (int)text.n, text.p);
+    case JSON_NUMBER:
+        return json_reader_fail(r, at, "expected %s, got %.*s", wanted, (int)text.n, text.p);
     default: return json_reader_fail(r, at, "expected %s, got %s", wanted, json_token_name(got));
     }
 }
 
-int json_reader_unknown(struct json_reader *r, const struct json_place *at, const struct pb_message *type) {
+int json_reader_unknown(struct json_reader *r, const struct json_place *at,
+                        const struct pb_message *type) {
     if (r->ignore_unknown) {
         enum json_token first = json_next(&r->lex);
         return json_skip(&r->lex, first) ? 0 : syntax_fault(r);
@@ -85,43 +92,55 @@ int json_reader_unknown(struct json_reader *r, const struct json_place *at, cons
     char hint[160] = "";
     if (near.n > 0) snprintf(hint, sizeof hint, " (did you mean \"%.*s\"?)", (int)near.n, near.p);
     struct buf path = {0};
-    put_path(&path, r, at);
-    if (path.n > 0) buf_append_text(&path, ": ");
-    int rc = err_set(r->sink->err, STATUS_INVALID_ARGUMENT, "%s%.*s has no field \"%.*s\"%s", buf_cstr(&path),
-                     (int)type->full_name.n, type->full_name.p, (int)name.n, name.p, hint);
+    const char *where = path_of(&path, r, at);
+    int rc = err_set(r->sink->err, STATUS_INVALID_ARGUMENT, "%s%s%.*s has no field \"%.*s\"%s",
+                     where, at != NULL ? ": " : "", (int)type->full_name.n, type->full_name.p,
+                     (int)name.n, name.p, hint);
     buf_free(&path);
     return rc;
 }
 
-// ---- scalars -------------------------------------------------------------------------------------------------------
+// ---- scalars
 
 static const char *wanted(enum pb_type type) {
     switch (type) {
     case PB_DOUBLE: return "a double";
     case PB_FLOAT: return "a float";
-    case PB_INT32: case PB_SINT32: case PB_SFIXED32: return "an integer of 32 bits";
-    case PB_INT64: case PB_SINT64: case PB_SFIXED64: return "an integer of 64 bits";
-    case PB_UINT32: case PB_FIXED32: return "an unsigned integer of 32 bits";
-    case PB_UINT64: case PB_FIXED64: return "an unsigned integer of 64 bits";
+    case PB_INT32:
+    case PB_SINT32:
+    case PB_SFIXED32: return "an integer of 32 bits";
+    case PB_INT64:
+    case PB_SINT64:
+    case PB_SFIXED64: return "an integer of 64 bits";
+    case PB_UINT32:
+    case PB_FIXED32: return "an unsigned integer of 32 bits";
+    case PB_UINT64:
+    case PB_FIXED64: return "an unsigned integer of 64 bits";
     case PB_BOOL: return "true or false";
     case PB_STRING: return "a string";
     case PB_BYTES: return "bytes as a base64 string";
     case PB_ENUM: return "the name or the number of an enum value";
-    case PB_GROUP: case PB_MESSAGE: return "an object";
+    case PB_GROUP:
+    case PB_MESSAGE: return "an object";
     }
     return "a value";
 }
 
 static bool read_integer(enum pb_type type, struct str text, union pb_value *v) {
     switch (type) {
-    case PB_UINT32: case PB_FIXED32: return json_u64(text, &v->u) && v->u <= UINT32_MAX;
-    case PB_UINT64: case PB_FIXED64: return json_u64(text, &v->u);
-    case PB_INT64: case PB_SINT64: case PB_SFIXED64: return json_i64(text, &v->i);
+    case PB_UINT32:
+    case PB_FIXED32: return json_u64(text, &v->u) && v->u <= UINT32_MAX;
+    case PB_UINT64:
+    case PB_FIXED64: return json_u64(text, &v->u);
+    case PB_INT64:
+    case PB_SINT64:
+    case PB_SFIXED64: return json_i64(text, &v->i);
     default: return json_i64(text, &v->i) && v->i >= INT32_MIN && v->i <= INT32_MAX;
     }
 }
 
-static bool read_floating(enum pb_type type, enum json_token token, struct str text, union pb_value *v) {
+static bool read_floating(enum pb_type type, enum json_token token, struct str text,
+                          union pb_value *v) {
     if (token == JSON_STRING && str_is(text, "NaN")) {
         v->d = (double)NAN;
     } else if (token == JSON_STRING && str_is(text, "Infinity")) {
@@ -158,8 +177,8 @@ static int read_enum(struct json_reader *r, const struct json_place *at, const s
     if (known) return 0;
     if (r->ignore_unknown) return JSON_SKIPPED;
     text = shown(text);
-    return json_reader_fail(r, at, "enum %.*s has no value \"%.*s\"", (int)e->full_name.n, e->full_name.p,
-                            (int)text.n, text.p);
+    return json_reader_fail(r, at, "enum %.*s has no value \"%.*s\"", (int)e->full_name.n,
+                            e->full_name.p, (int)text.n, text.p);
 }
 
 int json_reader_scalar(struct json_reader *r, const struct json_place *at, const struct pb_field *f,
@@ -168,7 +187,8 @@ int json_reader_scalar(struct json_reader *r, const struct json_place *at, const
     bool number = text || token == JSON_NUMBER;
     bool good;
     switch (f->type) {
-    case PB_DOUBLE: case PB_FLOAT: good = number && read_floating(f->type, token, r->lex.text, v); break;
+    case PB_DOUBLE:
+    case PB_FLOAT: good = number && read_floating(f->type, token, r->lex.text, v); break;
     case PB_BOOL:
         good = token == JSON_TRUE || token == JSON_FALSE;
         v->i = token == JSON_TRUE;
@@ -180,7 +200,8 @@ int json_reader_scalar(struct json_reader *r, const struct json_place *at, const
     case PB_BYTES:
         r->bytes.n = 0;
         good = text && base64_decode(&r->bytes, r->lex.text);
-        if (r->bytes.failed) return err_set(r->sink->err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
+        if (r->bytes.failed)
+            return err_set(r->sink->err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
         v->s = buf_str(&r->bytes);
         break;
     case PB_ENUM: return read_enum(r, at, f, token, v);
@@ -189,8 +210,8 @@ int json_reader_scalar(struct json_reader *r, const struct json_place *at, const
     return good ? 0 : json_reader_expected(r, at, wanted(f->type), token);
 }
 
-int json_reader_map_key(struct json_reader *r, const struct json_place *at, const struct pb_field *f,
-                        union pb_value *v) {
+int json_reader_map_key(struct json_reader *r, const struct json_place *at,
+                        const struct pb_field *f, union pb_value *v) {
     bool good;
     if (f->type == PB_BOOL) {
         v->i = str_is(r->lex.text, "true");

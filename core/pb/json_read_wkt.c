@@ -1,24 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// The JSON reader's well-known types: texts, bare values and free JSON become the messages that they stand for.
+// The JSON reader's well-known types: texts, bare values and free JSON become the messages that
+// they stand for.
 //
-// An Any is the one place that looks ahead: its members cannot be read before "@type" is known, which may come last. The
-// tokenizer's place is saved, the object is scanned for "@type" and read again from the start, into a wire sink whose
-// bytes become the Any's `value`.
+// An Any is the one place that looks ahead: its members cannot be read before "@type" is known,
+// which may come last. The tokenizer's place is saved, the object is scanned for "@type" and read
+// again from the start, into a wire sink whose bytes become the Any's `value`.
 #include "pb/json_reader.h"
 #include "pb/json_wkt.h"
 
 #include <stdlib.h>
 
-// A field of a well-known type, by the number it has in the .proto that everybody uses; the pool has checked its shape.
-static int emit(struct json_reader *r, const struct pb_message *type, uint32_t number, union pb_value v) {
+// A field of a well-known type, by the number it has in the .proto that everybody uses; the pool
+// has checked its shape.
+static int emit(struct json_reader *r, const struct pb_message *type, uint32_t number,
+                union pb_value v) {
     const struct pb_field *f = pb_field_by_number(type, number);
     if (!f->has_presence && !f->repeated && json_reader_zero(f, v)) return 0;
     return r->sink->ops->value(r->sink, f, v);
 }
 
 // Timestamp and Duration have the same two fields.
-static int read_time(struct json_reader *r, const struct json_place *at, const struct pb_field *field,
-                     const struct pb_message *type, enum json_token token) {
+static int read_time(struct json_reader *r, const struct json_place *at,
+                     const struct pb_field *field, const struct pb_message *type,
+                     enum json_token token) {
     bool timestamp = type->wkt == PB_WKT_TIMESTAMP;
     int64_t seconds;
     int32_t nanos;
@@ -36,8 +40,8 @@ static int read_time(struct json_reader *r, const struct json_place *at, const s
 }
 
 // The paths of a mask, which is lex.text; `snake` is room for one.
-static int emit_paths(struct json_reader *r, const struct json_place *at, const struct pb_field *paths,
-                      struct buf *snake) {
+static int emit_paths(struct json_reader *r, const struct json_place *at,
+                      const struct pb_field *paths, struct buf *snake) {
     struct str rest = r->lex.text;
     int rc = r->sink->ops->list(r->sink, paths);
     while (rc == 0) {
@@ -45,7 +49,8 @@ static int emit_paths(struct json_reader *r, const struct json_place *at, const 
         struct str path = {rest.p, comma == NULL ? rest.n : (size_t)(comma - rest.p)};
         snake->n = 0;
         if (path.n == 0 || !wkt_put_snake(snake, path)) {
-            return json_reader_expected(r, at, "paths in lowerCamelCase with commas between", JSON_STRING);
+            return json_reader_expected(r, at, "paths in lowerCamelCase with commas between",
+                                        JSON_STRING);
         }
         if (snake->failed) return err_set(r->sink->err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
         rc = r->sink->ops->value(r->sink, paths, (union pb_value){.s = buf_str(snake)});
@@ -55,8 +60,9 @@ static int emit_paths(struct json_reader *r, const struct json_place *at, const 
     return rc < 0 ? rc : r->sink->ops->list_end(r->sink);
 }
 
-static int read_mask(struct json_reader *r, const struct json_place *at, const struct pb_field *field,
-                     const struct pb_message *type, enum json_token token) {
+static int read_mask(struct json_reader *r, const struct json_place *at,
+                     const struct pb_field *field, const struct pb_message *type,
+                     enum json_token token) {
     if (token != JSON_STRING) {
         return json_reader_expected(r, at, "a field mask like \"title,author.name\"", token);
     }
@@ -69,8 +75,9 @@ static int read_mask(struct json_reader *r, const struct json_place *at, const s
     return rc < 0 ? rc : json_reader_close(r);
 }
 
-static int read_wrapper(struct json_reader *r, const struct json_place *at, const struct pb_field *field,
-                        const struct pb_message *type, enum json_token token) {
+static int read_wrapper(struct json_reader *r, const struct json_place *at,
+                        const struct pb_field *field, const struct pb_message *type,
+                        enum json_token token) {
     union pb_value v;
     int rc = json_reader_scalar(r, at, pb_field_by_number(type, 1), token, &v);
     if (rc == 0) rc = json_reader_open(r, at, field, type);
@@ -78,8 +85,9 @@ static int read_wrapper(struct json_reader *r, const struct json_place *at, cons
     return rc < 0 ? rc : json_reader_close(r);
 }
 
-static int read_value(struct json_reader *r, const struct json_place *at, const struct pb_field *field,
-                      const struct pb_message *type, enum json_token token) {
+static int read_value(struct json_reader *r, const struct json_place *at,
+                      const struct pb_field *field, const struct pb_message *type,
+                      enum json_token token) {
     int rc = json_reader_open(r, at, field, type);
     if (rc < 0) return rc;
     const struct pb_field *inner;
@@ -91,8 +99,10 @@ static int read_value(struct json_reader *r, const struct json_place *at, const 
         rc = emit(r, type, 2, v);
         break;
     case JSON_STRING: rc = emit(r, type, 3, (union pb_value){.s = r->lex.text}); break;
-    case JSON_TRUE: case JSON_FALSE: rc = emit(r, type, 4, (union pb_value){.i = token == JSON_TRUE}); break;
-    case JSON_OBJECT: case JSON_ARRAY:
+    case JSON_TRUE:
+    case JSON_FALSE: rc = emit(r, type, 4, (union pb_value){.i = token == JSON_TRUE}); break;
+    case JSON_OBJECT:
+    case JSON_ARRAY:
         inner = pb_field_by_number(type, token == JSON_OBJECT ? 5 : 6);
         rc = json_reader_wkt(r, at, inner, inner->message, token);
         break;
@@ -102,8 +112,9 @@ static int read_value(struct json_reader *r, const struct json_place *at, const 
 }
 
 // Struct and ListValue: a message around one map or list.
-static int read_container(struct json_reader *r, const struct json_place *at, const struct pb_field *field,
-                          const struct pb_message *type, enum json_token token) {
+static int read_container(struct json_reader *r, const struct json_place *at,
+                          const struct pb_field *field, const struct pb_message *type,
+                          enum json_token token) {
     bool map = type->wkt == PB_WKT_STRUCT;
     if (token != (map ? JSON_OBJECT : JSON_ARRAY)) {
         return json_reader_expected(r, at, map ? "an object" : "an array", token);
@@ -115,15 +126,17 @@ static int read_container(struct json_reader *r, const struct json_place *at, co
     return rc < 0 ? rc : json_reader_close(r);
 }
 
-// ---- Any -----------------------------------------------------------------------------------------------------------
+// ---- Any
 
-// From behind '{' to the value of "@type", which is left in lex.text. 1: found; 0: the object is empty; or an error.
+// From behind '{' to the value of "@type", which is left in lex.text. 1: found; 0: the object is
+// empty; or an error.
 static int find_type(struct json_reader *r, const struct json_place *at) {
     bool empty = true;
     for (;; empty = false) {
         enum json_token token = json_next(&r->lex);
         if (token == JSON_OBJECT_END && empty) return 0;
-        if (token == JSON_OBJECT_END) return json_reader_fail(r, at, "an Any wants a member \"@type\"");
+        if (token == JSON_OBJECT_END)
+            return json_reader_fail(r, at, "an Any wants a member \"@type\"");
         if (token != JSON_KEY) return json_reader_expected(r, at, "\"@type\"", token);
         bool found = str_is(r->lex.text, "@type");
         token = json_next(&r->lex);
@@ -141,7 +154,8 @@ static const struct pb_message *resolve(const struct json_reader *r, struct str 
 }
 
 // {"@type": ..., "value": ...}: content that is no object of fields.
-static int read_special(struct json_reader *r, const struct json_place *at, const struct pb_message *content) {
+static int read_special(struct json_reader *r, const struct json_place *at,
+                        const struct pb_message *content) {
     bool type_seen = false;
     bool value_seen = false;
     enum json_token token;
@@ -156,8 +170,9 @@ static int read_special(struct json_reader *r, const struct json_place *at, cons
         } else if (r->ignore_unknown) {
             rc = json_reader_unknown(r, at, content);
         } else {
-            rc = json_reader_fail(r, at, "an Any of %.*s has \"@type\" and \"value\" once, and nothing else",
-                                  (int)content->full_name.n, content->full_name.p);
+            rc = json_reader_fail(
+                r, at, "an Any of %.*s has \"@type\" and \"value\" once, and nothing else",
+                (int)content->full_name.n, content->full_name.p);
         }
         if (rc < 0) return rc;
     }
@@ -166,8 +181,8 @@ static int read_special(struct json_reader *r, const struct json_place *at, cons
 }
 
 // The content as bytes. The place is behind '{' again.
-static int read_content(struct json_reader *r, const struct json_place *at, const struct pb_message *content,
-                        struct buf *bytes) {
+static int read_content(struct json_reader *r, const struct json_place *at,
+                        const struct pb_message *content, struct buf *bytes) {
     struct pb_wire_sink *writer = malloc(sizeof *writer);
     if (writer == NULL) return err_set(r->sink->err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
     struct pb_sink *outer = r->sink;
@@ -183,12 +198,14 @@ static int read_content(struct json_reader *r, const struct json_place *at, cons
     }
     r->sink = outer;
     free(writer);
-    if (rc == 0 && bytes->failed) rc = err_set(outer->err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
+    if (rc == 0 && bytes->failed)
+        rc = err_set(outer->err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
     return rc;
 }
 
-static int read_any(struct json_reader *r, const struct json_place *at, const struct pb_field *field,
-                    const struct pb_message *type, enum json_token token) {
+static int read_any(struct json_reader *r, const struct json_place *at,
+                    const struct pb_field *field, const struct pb_message *type,
+                    enum json_token token) {
     if (token != JSON_OBJECT) return json_reader_expected(r, at, "an object", token);
     int rc = json_reader_open(r, at, field, type);
     if (rc < 0) return rc;
@@ -198,9 +215,11 @@ static int read_any(struct json_reader *r, const struct json_place *at, const st
     if (rc == 0) return json_reader_close(r);
     const struct pb_message *content = resolve(r, r->lex.text);
     if (content == NULL) {
-        return json_reader_expected(r, at, "in \"@type\" a type of this contract, like \"type.googleapis.com/"
-                                           "package.Message\"",
-                                    JSON_STRING);
+        return json_reader_expected(
+            r, at,
+            "in \"@type\" a type of this contract, like \"type.googleapis.com/"
+            "package.Message\"",
+            JSON_STRING);
     }
     rc = emit(r, type, 1, (union pb_value){.s = r->lex.text});
     if (rc < 0) return rc;
@@ -212,16 +231,20 @@ static int read_any(struct json_reader *r, const struct json_place *at, const st
     return rc < 0 ? rc : json_reader_close(r);
 }
 
-int json_reader_wkt(struct json_reader *r, const struct json_place *at, const struct pb_field *field,
-                    const struct pb_message *type, enum json_token token) {
+int json_reader_wkt(struct json_reader *r, const struct json_place *at,
+                    const struct pb_field *field, const struct pb_message *type,
+                    enum json_token token) {
     switch (type->wkt) {
-    case PB_WKT_TIMESTAMP: case PB_WKT_DURATION: return read_time(r, at, field, type, token);
+    case PB_WKT_TIMESTAMP:
+    case PB_WKT_DURATION: return read_time(r, at, field, type, token);
     case PB_WKT_FIELD_MASK: return read_mask(r, at, field, type, token);
     case PB_WKT_ANY: return read_any(r, at, field, type, token);
-    case PB_WKT_STRUCT: case PB_WKT_LIST_VALUE: return read_container(r, at, field, type, token);
+    case PB_WKT_STRUCT:
+    case PB_WKT_LIST_VALUE: return read_container(r, at, field, type, token);
     case PB_WKT_VALUE: return read_value(r, at, field, type, token);
     case PB_WKT_WRAPPER: return read_wrapper(r, at, field, type, token);
-    case PB_WKT_NONE: case PB_WKT_EMPTY: break;
+    case PB_WKT_NONE:
+    case PB_WKT_EMPTY: break;
     }
     return json_reader_fail(r, at, "no well-known type");
 }

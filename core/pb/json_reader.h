@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the parts of the JSON reader share: json_read.c (messages, lists, maps), json_read_scalar.c (scalars and error
-// texts) and json_read_wkt.c (well-known types). Nobody else includes it.
+// What the parts of the JSON reader share: json_read.c (messages, lists, maps), json_read_scalar.c
+// (scalars and error texts) and json_read_wkt.c (well-known types). Nobody else includes it.
 #pragma once
 
 #include "pb/json_lex.h"
@@ -14,9 +14,10 @@ struct json_reader {
     struct json_lex lex;
     struct buf scratch; // the lexer's
     struct buf bytes;   // the decoded bytes field at hand
-    struct buf keys;    // a stack: the keys of every open map, each a uint32_t of length and the text
-    struct buf marks;   // a stack: for every open message, a bit a field and a bit a oneof that was set
-    int depth;          // messages open, entries of maps counted
+    struct buf keys; // a stack: the keys of every open map, each a uint32_t of length and the text
+    struct buf
+        marks; // a stack: for every open message, a bit a field and a bit a oneof that was set
+    int depth; // messages open, entries of maps counted
 };
 
 // Where the reader is, for error texts: a chain on the C stack, innermost first. NULL is the root.
@@ -36,32 +37,35 @@ int json_reader_fail(struct json_reader *r, const struct json_place *at, const c
 int json_reader_expected(struct json_reader *r, const struct json_place *at, const char *wanted,
                          enum json_token got);
 // A member that the message lacks: skips its value when that is asked for.
-int json_reader_unknown(struct json_reader *r, const struct json_place *at, const struct pb_message *type);
+int json_reader_unknown(struct json_reader *r, const struct json_place *at,
+                        const struct pb_message *type);
 struct str json_reader_key(const struct json_reader *r, size_t key);
 
 // 0, an error or JSON_SKIPPED. Strings last until the next token is read.
 int json_reader_scalar(struct json_reader *r, const struct json_place *at, const struct pb_field *f,
                        enum json_token token, union pb_value *v);
 // The key of a map from lex.text; only numbers and bools: strings need no reading.
-int json_reader_map_key(struct json_reader *r, const struct json_place *at, const struct pb_field *f,
-                        union pb_value *v);
+int json_reader_map_key(struct json_reader *r, const struct json_place *at,
+                        const struct pb_field *f, union pb_value *v);
 bool json_reader_zero(const struct pb_field *f, union pb_value v);
 
 // The value whose first token was read, to its end. `field` is NULL at the root.
-int json_reader_message(struct json_reader *r, const struct json_place *at, const struct pb_field *field,
-                        const struct pb_message *type, enum json_token token);
+int json_reader_message(struct json_reader *r, const struct json_place *at,
+                        const struct pb_field *field, const struct pb_message *type,
+                        enum json_token token);
 int json_reader_list(struct json_reader *r, const struct json_place *at, const struct pb_field *f,
                      enum json_token token);
 int json_reader_map(struct json_reader *r, const struct json_place *at, const struct pb_field *f,
                     enum json_token token);
 // The members of a message up to '}'. `in_any`: "@type" is passed over.
-int json_reader_members(struct json_reader *r, const struct json_place *at, const struct pb_message *type,
-                        bool in_any);
+int json_reader_members(struct json_reader *r, const struct json_place *at,
+                        const struct pb_message *type, bool in_any);
 // A message with a form of its own; type->wkt is not NONE and not EMPTY.
-int json_reader_wkt(struct json_reader *r, const struct json_place *at, const struct pb_field *field,
-                    const struct pb_message *type, enum json_token token);
+int json_reader_wkt(struct json_reader *r, const struct json_place *at,
+                    const struct pb_field *field, const struct pb_message *type,
+                    enum json_token token);
 
 // The events around a message, counting the depth.
-int json_reader_open(struct json_reader *r, const struct json_place *at, const struct pb_field *field,
-                     const struct pb_message *type);
+int json_reader_open(struct json_reader *r, const struct json_place *at,
+                     const struct pb_field *field, const struct pb_message *type);
 int json_reader_close(struct json_reader *r);

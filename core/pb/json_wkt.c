@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Timestamps, durations and paths of field masks as texts. Days are counted in the proleptic Gregorian calendar (Howard
-// Hinnant's days_from_civil: a year begins in March, so that the leap day is its last).
+// Timestamps, durations and paths of field masks as texts. Days are counted in the proleptic
+// Gregorian calendar (Howard Hinnant's days_from_civil: a year begins in March, so that the leap
+// day is its last).
 #include "pb/json_wkt.h"
 
 #define TIMESTAMP_MIN (-62135596800LL) // 0001-01-01T00:00:00Z
@@ -134,7 +135,8 @@ static void put_fraction(struct buf *out, int32_t nanos) {
 }
 
 bool wkt_put_timestamp(struct buf *out, int64_t seconds, int32_t nanos) {
-    if (seconds < TIMESTAMP_MIN || seconds > TIMESTAMP_MAX || nanos < 0 || nanos >= NANOS) return false;
+    if (seconds < TIMESTAMP_MIN || seconds > TIMESTAMP_MAX || nanos < 0 || nanos >= NANOS)
+        return false;
     int64_t days = seconds / 86400;
     int rest = (int)(seconds % 86400);
     if (rest < 0) {
@@ -143,7 +145,8 @@ bool wkt_put_timestamp(struct buf *out, int64_t seconds, int32_t nanos) {
     }
     int y, m, d;
     civil_from_days(days, &y, &m, &d);
-    buf_printf(out, "%04d-%02d-%02dT%02d:%02d:%02d", y, m, d, rest / 3600, rest / 60 % 60, rest % 60);
+    buf_printf(out, "%04d-%02d-%02dT%02d:%02d:%02d", y, m, d, rest / 3600, rest / 60 % 60,
+               rest % 60);
     put_fraction(out, nanos);
     buf_append_byte(out, 'Z');
     return true;
@@ -164,11 +167,16 @@ bool wkt_put_duration(struct buf *out, int64_t seconds, int32_t nanos) {
     return true;
 }
 
+// A byte that a path may have as it is: nothing that separates paths or that JSON would escape.
+static bool is_plain(char c) {
+    return (unsigned char)c >= 0x20 && c != ',' && c != '"' && c != '\\';
+}
+
 bool wkt_put_snake(struct buf *out, struct str camel) {
     size_t before = out->n;
     for (size_t i = 0; i < camel.n; i++) {
         char c = camel.p[i];
-        if (c == '_') {
+        if (c == '_' || !is_plain(c)) {
             out->n = before;
             return false;
         }
@@ -186,7 +194,7 @@ bool wkt_put_camel(struct buf *out, struct str snake) {
         bool joint = c == '_';
         if (joint) c = ++i < snake.n ? snake.p[i] : '_';
         bool lower = c >= 'a' && c <= 'z';
-        if ((joint && !lower) || (c >= 'A' && c <= 'Z') || c == ',') {
+        if ((joint && !lower) || (c >= 'A' && c <= 'Z') || !is_plain(c)) {
             out->n = before;
             return false;
         }

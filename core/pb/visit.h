@@ -54,7 +54,7 @@ struct pb_sink_ops {
     int (*unknown)(struct pb_sink *sink, struct str bytes);
 };
 
-// ---- readers -------------------------------------------------------------------------------------------------------
+// ---- readers
 // Faults of the input are -STATUS_INVALID_ARGUMENT with a text that names the field's path ("posts[2].title: ...").
 
 // The binary form (https://protobuf.dev/programming-guides/encoding/). `pool` resolves Any; it may be NULL.
@@ -67,7 +67,7 @@ struct pb_json_options {
 int pb_read_json(const struct pb_pool *pool, const struct pb_message *type, struct str json,
                  const struct pb_json_options *options, struct pb_sink *sink);
 
-// ---- sinks ---------------------------------------------------------------------------------------------------------
+// ---- sinks
 
 // Appends the binary form to `out`. pb_wire_sink_done: 0, or -STATUS_RESOURCE_EXHAUSTED when memory ended.
 struct pb_wire_sink {
@@ -101,7 +101,7 @@ struct pb_json_sink *pb_json_sink_new(const struct pb_pool *pool, const struct p
 struct pb_sink *pb_json_sink(struct pb_json_sink *j);
 void pb_json_sink_delete(struct pb_json_sink *j);
 
-// ---- whole conversions ---------------------------------------------------------------------------------------------
+// ---- whole conversions
 
 int pb_json_to_wire(const struct pb_pool *pool, const struct pb_message *type, struct str json, struct buf *out,
                     struct err *err);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What wire.h leaves out of line: long varints, the wire types of the types, and skipping over values that the reader
-// does not know. Groups are the only thing that nests here; their depth is bounded by the caller.
+// What wire.h leaves out of line: long varints, the wire types of the types, and skipping over
+// values that the reader does not know. Groups are the only thing that nests here; their depth is
+// bounded by the caller.
 #include "pb/wire.h"
 
 #include "pb/visit.h"
@@ -10,7 +11,8 @@ const uint8_t *wire_varint_long(const uint8_t *p, const uint8_t *end, uint64_t *
     for (unsigned shift = 0; shift < 70; shift += 7) {
         if (p == end) return NULL;
         uint8_t byte = *p++;
-        v |= (uint64_t)(byte & 0x7F) << shift; // of the tenth byte only one bit counts, as in protobuf itself
+        v |= (uint64_t)(byte & 0x7F)
+             << shift; // of the tenth byte only one bit counts, as in protobuf itself
         if (byte < 0x80) {
             *value = v;
             return p;
@@ -54,7 +56,8 @@ static const uint8_t *skip_group(const uint8_t *p, const uint8_t *end, uint32_t 
     return NULL;
 }
 
-const uint8_t *wire_skip(const uint8_t *p, const uint8_t *end, uint32_t tag, int depth, const uint8_t **content_end) {
+const uint8_t *wire_skip(const uint8_t *p, const uint8_t *end, uint32_t tag, int depth,
+                         const uint8_t **content_end) {
     uint64_t ignored;
     struct str content;
     switch (tag & 7) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The binary form's alphabet, for the files of this room: varints, tags, wire types, skipping. Pure functions.
+// The binary form's alphabet, for the files of this room: varints, tags, wire types, skipping. Pure
+// functions.
 #pragma once
 
 #include "pb/desc.h"
@@ -34,7 +35,8 @@ static inline const uint8_t *wire_tag(const uint8_t *p, const uint8_t *end, uint
 }
 
 // The content of a length-delimited field at `p`; NULL when it is cut off, else the place after it.
-static inline const uint8_t *wire_length(const uint8_t *p, const uint8_t *end, struct str *content) {
+static inline const uint8_t *wire_length(const uint8_t *p, const uint8_t *end,
+                                         struct str *content) {
     uint64_t n;
     p = wire_varint(p, end, &n);
     if (p == NULL || n > (uint64_t)(end - p)) return NULL;
@@ -55,11 +57,14 @@ static inline size_t wire_put_varint(uint8_t *out, uint64_t value) {
 
 // How a type is written when it is not packed.
 enum wire_type wire_type_of(enum pb_type type);
-static inline bool wire_packable(enum pb_type type) { return wire_type_of(type) != WIRE_LENGTH && type != PB_GROUP; }
+static inline bool wire_packable(enum pb_type type) {
+    return wire_type_of(type) != WIRE_LENGTH && type != PB_GROUP;
+}
 
-// The place after the value whose tag was just read; NULL when it is malformed or its groups nest deeper than `depth`.
-// For a group `content_end` (may be NULL) becomes the place of the end tag.
-const uint8_t *wire_skip(const uint8_t *p, const uint8_t *end, uint32_t tag, int depth, const uint8_t **content_end);
+// The place after the value whose tag was just read; NULL when it is malformed or its groups nest
+// deeper than `depth`. For a group `content_end` (may be NULL) becomes the place of the end tag.
+const uint8_t *wire_skip(const uint8_t *p, const uint8_t *end, uint32_t tag, int depth,
+                         const uint8_t **content_end);
 
 // Whether the bytes are a run of whole fields.
 bool wire_well_formed(struct str bytes);

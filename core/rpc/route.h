@@ -12,7 +12,7 @@
 #include "msg/message.h"
 #include "pb/desc.h"
 
-// ---- directory -------------------------------------------------------------------------------------------------------
+// ---- directory
 struct directory;
 
 struct directory_entry { // what a lookup gives: the caller drops port and pool
@@ -36,7 +36,7 @@ int directory_find(struct directory *d, struct str ns, struct str service, struc
                    struct directory_entry *out, const struct pb_method **method, struct err *err);
 uint64_t directory_epoch(struct directory *d); // grows with every change
 
-// ---- routes ----------------------------------------------------------------------------------------------------------
+// ---- routes
 struct route {
     struct port *port;
     struct pb_pool *pool;

@@ -29,11 +29,13 @@ typedef void (*service_started)(void *user, struct service *service, int status,
 typedef void (*service_stopped)(void *user, struct service *service, uint64_t finished);
 
 // NULL only when memory ends. On a failed start the service is already stopped when `started` is called, and gone after.
-struct service *service_start(const struct service_config *config, service_started started, void *user, struct err *err);
+struct service *service_start(const struct service_config *config, service_started started,
+                              void *user, struct err *err);
 // Refuses new requests, waits up to `drain` nanoseconds for those at work, cancels the rest with UNAVAILABLE.
 void service_stop(struct service *service, int64_t drain, service_stopped stopped, void *user);
 
-struct port *service_port(struct service *service); // where requests go; hold it to keep the service's memory
+struct port *
+service_port(struct service *service); // where requests go; hold it to keep the service's memory
 struct source *service_source(struct service *service);
 uint32_t service_generation(const struct service *service);
 const char *service_name(const struct service *service);
@@ -42,5 +44,5 @@ const char *service_ns(const struct service *service);
 
 // Reads a definition in a bare VM, on a worker. `done` is called there with an encoded mica.core.v1.Definition or a fault.
 typedef void (*service_described)(void *user, struct blob *take_definition, const struct err *err);
-int service_describe(struct sched *sched, struct vm_host *host, struct source *source, const char *name,
-                     service_described done, void *user);
+int service_describe(struct sched *sched, struct vm_host *host, struct source *source,
+                     const char *name, service_described done, void *user);

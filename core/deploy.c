@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+// The services that run for users, from start to stop.
+//
+// A deployment is in the table from the moment its start is asked for until it is gone, so that a version cannot be started
+// twice and that a stopping server waits for all. It is STARTING, RUNNING (then it is in the directory) or STOPPING (taken out
+// of the directory first, so that nobody resolves it any more). The table is changed under the lock by requests (on workers)
+// and by the services' callbacks (on workers); nothing is called under it that calls back.
+#include "deploy.h"
+
+#include "native_deploy.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static bool owns(const void *source, struct str proto_file) {
+    return source_owns_proto(source, proto_file);
+}
+
+int deploy_publish(struct directory *d, struct service *s) {
+    struct source *source = service_source(s);
+    return directory_put(d, service_ns(s), service_name(s), service_version(s), service_port(s),
+                         source->pool, owns, source, service_generation(s));
+}
+
+void deploy_withdraw(struct directory *d, const struct service *s) {
+    directory_remove(d, service_ns(s), service_name(s), service_version(s));
+}
+
+void deploy_create(struct deploy *d, struct main_loop *loop, struct sched *sched,
+                   struct vm_host *host, struct directory *directory) {
+    *d = (struct deploy){.loop = loop, .sched = sched, .host = host, .directory = directory};
+    pthread_mutex_init(&d->lock, NULL);
+}
+
+void deploy_destroy(struct deploy *d) {
+    assert(d->services.count == 0);
+    for (struct map_entry *e = map_next(&d->sources, NULL); e != NULL; e = map_next(&d->sources, e))
+        source_drop(e->value);
+    map_free(&d->sources);
+    map_free(&d->services);
+    pthread_mutex_destroy(&d->lock);
+}
+
+// ---- sources
+static struct str number_key(const uint64_t *number) {
+    return (struct str){(const char *)number, sizeof *number};
+}
+
+int deploy_keep_source(struct deploy *d, struct source *take, uint64_t *number) {
+    pthread_mutex_lock(&d->lock);
+    *number = ++d->last_source;
+    int rc = map_put(&d->sources, number_key(number), take);
+    pthread_mutex_unlock(&d->lock);
+    if (rc < 0) source_drop(take);
+    return rc;
+}
+
+struct source *deploy_find_source(struct deploy *d, uint64_t number) {
+    pthread_mutex_lock(&d->lock);
+    struct source *s = map_get(&d->sources, number_key(&number));
+    if (s != NULL) source_hold(s);
+    pthread_mutex_unlock(&d->lock);
+    return s;
+}
+
+void deploy_release_source(struct deploy *d, uint64_t number) {
+    pthread_mutex_lock(&d->lock);
+    struct source *s = map_remove(&d->sources, number_key(&number));
+    pthread_mutex_unlock(&d->lock);
+    if (s != NULL) source_drop(s);
+}
+
+// ---- the table
+static void make_key(struct buf *key, const char *ns, const char *service, const char *version) {
+    buf_append(key, ns, strlen(ns) + 1);
+    buf_append(key, service, strlen(service) + 1);
+    buf_append_text(key, version);
+}
+
+static void free_deployment(struct deployment *p) {
+    buf_free(&p->key);
+    free(p);
+}
+
+// Takes it out of the table; the one that closes hears when it was the last.
+static void remove_deployment(struct deploy *d, struct deployment *p) {
+    pthread_mutex_lock(&d->lock);
+    map_remove(&d->services, buf_str(&p->key));
+    bool last = d->closing && d->services.count == 0;
+    pthread_mutex_unlock(&d->lock);
+    free_deployment(p);
+    if (last) d->closed(d->user);
+}
+
+// Answers who waits for its end, when the version may be started again.
+static void end_deployment(struct deployment *p, uint64_t value) {
+    deploy_done done = p->done;
+    void *user = p->user;
+    struct err err = p->err;
+    remove_deployment(p->deploy, p);
+    if (done != NULL) done(user, value, &err);
+}
+
+static struct deployment *add_deployment(struct deploy *d, const struct service_config *config,
+                                         struct err *err) {
+    struct deployment *p = calloc(1, sizeof *p);
+    if (p == NULL) goto memory;
+    p->deploy = d;
+    make_key(&p->key, config->ns, config->name, config->version);
+    if (p->key.failed) goto memory;
+    pthread_mutex_lock(&d->lock);
+    bool closing = d->closing;
+    bool taken = map_get(&d->services, buf_str(&p->key)) != NULL;
+    int rc = closing || taken ? 0 : map_put(&d->services, buf_str(&p->key), p);
+    pthread_mutex_unlock(&d->lock);
+    if (rc < 0) goto memory;
+    if (!closing && !taken) return p;
+    free_deployment(p);
+    if (closing) {
+        err_set(err, STATUS_UNAVAILABLE, "the server is stopping");
+    } else {
+        err_set(err, STATUS_ALREADY_EXISTS, "%s@%s is running already", config->name,
+                config->version);
+    }
+    return NULL;
+memory:
+    if (p != NULL) free_deployment(p);
+    err_set(err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
+    return NULL;
+}
+
+// ---- stopping
+static void on_stopped(void *user, struct service *service, uint64_t finished) {
+    (void)service;
+    end_deployment(user, finished);
+}
+
+// The caller has made it STOPPING under the lock.
+static void stop(struct deployment *p, int64_t drain) {
+    deploy_withdraw(p->deploy->directory, p->service);
+    service_stop(p->service, drain, on_stopped, p);
+}
+
+int deploy_stop(struct deploy *d, const char *ns, const char *service, const char *version,
+                int64_t drain, deploy_done done, void *user, struct err *err) {
+    struct buf key = {0};
+    make_key(&key, ns, service, version);
+    pthread_mutex_lock(&d->lock);
+    struct deployment *p = map_get(&d->services, buf_str(&key));
+    if (p != NULL && p->state != DEPLOYMENT_RUNNING) p = NULL;
+    if (p != NULL) {
+        p->state = DEPLOYMENT_STOPPING;
+        p->done = done;
+        p->user = user;
+    }
+    pthread_mutex_unlock(&d->lock);
+    buf_free(&key);
+    if (p == NULL) return err_set(err, STATUS_NOT_FOUND, "%s@%s is not running", service, version);
+    stop(p, drain);
+    return 0;
+}
+
+// ---- starting
+// A start that did not come to its end: the service stops, then the caller hears why.
+static void undo(struct deployment *p, struct service *service) {
+    pthread_mutex_lock(&p->deploy->lock);
+    p->service = service;
+    p->state = DEPLOYMENT_STOPPING;
+    pthread_mutex_unlock(&p->deploy->lock);
+    stop(p, 0);
+}
+
+static void on_started(void *user, struct service *service, int status, const char *text) {
+    struct deployment *p = user;
+    struct deploy *d = p->deploy;
+    if (status < 0) { // it is stopped and gone
+        err_set(&p->err, (enum status) - status, "%s", text);
+        end_deployment(p, 0);
+        return;
+    }
+    if (deploy_publish(d->directory, service) < 0) {
+        err_set(&p->err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
+        undo(p, service);
+        return;
+    }
+    deploy_done done = p->done;
+    void *for_done = p->user;
+    uint32_t generation = service_generation(service);
+    pthread_mutex_lock(&d->lock);
+    bool closing = d->closing;
+    if (!closing) {
+        p->service = service;
+        p->done = NULL;
+        p->state = DEPLOYMENT_RUNNING; // from here on deploy_stop may end it
+    }
+    pthread_mutex_unlock(&d->lock);
+    if (closing) {
+        err_set(&p->err, STATUS_UNAVAILABLE, "the server is stopping");
+        undo(p, service);
+        return;
+    }
+    struct err none = {0};
+    done(for_done, generation, &none);
+}
+
+int deploy_start(struct deploy *d, const struct service_config *config, deploy_done done,
+                 void *user, struct err *err) {
+    struct deployment *p = add_deployment(d, config, err);
+    if (p == NULL) return -(int)err->code;
+    p->done = done;
+    p->user = user;
+    if (service_start(config, on_started, p, err) != NULL) return 0;
+    remove_deployment(d, p);
+    return -(int)err->code;
+}
+
+// ---- closing
+// Makes one that runs STOPPING; NULL when none runs.
+static struct deployment *next_running(struct deploy *d) {
+    struct deployment *found = NULL;
+    pthread_mutex_lock(&d->lock);
+    for (struct map_entry *e = map_next(&d->services, NULL); e != NULL && found == NULL;
+         e = map_next(&d->services, e)) {
+        struct deployment *p = e->value;
+        if (p->state == DEPLOYMENT_RUNNING) found = p;
+    }
+    if (found != NULL) found->state = DEPLOYMENT_STOPPING;
+    pthread_mutex_unlock(&d->lock);
+    return found;
+}
+
+void deploy_close(struct deploy *d, int64_t drain, void (*closed)(void *user), void *user) {
+    pthread_mutex_lock(&d->lock);
+    assert(!d->closing);
+    d->closing = true;
+    d->closed = closed;
+    d->user = user;
+    bool none = d->services.count == 0;
+    pthread_mutex_unlock(&d->lock);
+    if (none) {
+        closed(user);
+        return;
+    }
+    struct deployment *p;
+    while ((p = next_running(d)) != NULL)
+        stop(p, drain); // those that are starting see `closing` when they have started
+}

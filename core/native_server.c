@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// mica.core.v1.Server: what the command line asked for, and when it is done. Any thread.
+#include "native.h"
+
+#include <mica/core/v1/core.pb-c.h>
+
+static void options(void *context, struct message *request) {
+    struct native_server *s = context;
+    Mica__Core__V1__OptionsResponse response = MICA__CORE__V1__OPTIONS_RESPONSE__INIT;
+    response.run = (char **)s->run; // only read
+    response.n_run = s->run_count;
+    response.platform = (char **)s->platform;
+    response.n_platform = s->platform_count;
+    native_answer(request, &response.base);
+}
+
+static void ready(void *context, struct message *request) {
+    struct native_server *s = context;
+    Mica__Core__V1__ReadyRequest *in =
+        native_read(request, &mica__core__v1__ready_request__descriptor);
+    if (in == NULL) return;
+    Mica__Core__V1__ReadyResponse response = MICA__CORE__V1__READY_RESPONSE__INIT;
+    s->ready(s->user, in->fault);
+    protobuf_c_message_free_unpacked(&in->base, NULL);
+    native_answer(request, &response.base);
+}
+
+static const struct native_method METHODS[] = {{"Options", options}, {"Ready", ready}};
+const struct native_service NATIVE_SERVER = {"server", "mica.core.v1.Server", METHODS, 2};

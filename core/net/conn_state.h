@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// The inside of a connection, shared by conn.c, connect.c and acceptor.c. Private to net/.
+#pragma once
+
+#include "net/conn.h"
+#include "net/loop_state.h"
+#include "net/session.h"
+
+#define PREFACE_BYTES 24
+
+// How many connections of a door are open: shared by the acceptor and its connections, freed by the
+// last of them.
+struct tally {
+    atomic_uint refs;
+    atomic_uint open;
+};
+void tally_drop(struct tally *t);
+
+struct conn {
+    struct loop_task task; // how the acceptor hands it over
+    struct loop *loop;
+    uv_tcp_t tcp;
+    uv_shutdown_t shutdown;
+    int fd; // until the loop's thread has opened it
+    const struct door *door;
+    struct tally *tally;
+    struct http_session *session;
+    struct conn *next, *prev;      // all of the loop
+    struct conn *next_dirty;       // those with something to write
+    struct conn **dirty_at;        // what points to this one in that list; NULL: not in it
+    struct connecting *connecting; // connect.c's, until connected
+    void (*closed)(struct conn *c, void *user);
+    void *closed_user;
+
+    struct loop_timer timer;
+    int64_t active;     // last input or output
+    int64_t head_since; // a head has begun, or was never complete; 0: no head is awaited
+    int64_t linger_until;
+    size_t unsent; // bytes that libuv holds
+
+    char preface[PREFACE_BYTES]; // the first bytes, until they tell the version
+    unsigned preface_n;
+    bool reading;
+    bool busy;       // inside the session: closing waits
+    bool ending;     // nothing more is read; closes when all is written
+    bool lingering;  // our side is shut down, what still comes is thrown away
+    bool must_close; // conn_close was called
+    bool is_closed;  // uv_close was called
+    bool eof;
+    bool loopback;
+    unsigned char peer_n;
+    char peer[64];
+};
+
+struct conn *conn_alloc(struct loop *loop);
+void conn_set_peer(struct conn *c, const struct sockaddr *addr);
+void conn_link(struct conn *c); // into the loop's list; its handle is initialised
+void conn_carry(struct conn *c, struct http_session *session); // and begins to read
+void conn_adopt(struct loop *loop, struct loop_task *task);    // the acceptor's task

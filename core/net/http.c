@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+// The interface of net/http.h: checks what callers give, keeps the rules that do not depend on the
+// version, and hands on to http1.c or http2.c through the session's table of functions.
+//
+// Everything that a caller sends as a header is checked here, once: a name must be a token (RFC
+// 9110 section 5.6.2) and a value must not hold CR, LF or NUL, so that no answer can be split.
+#include "net/session.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+const struct http_limits HTTP_LIMITS = {
+    .header_bytes = 16 * 1024,
+    .streams = 128,
+    .window = 256 * 1024,
+    .connection_window = 4 * 1024 * 1024,
+};
+
+bool str_is_nocase(struct str s, const char *lower) {
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        if (c >= 'A' && c <= 'Z') c = (char)(c + 32);
+        if (c != lower[i] || c == '\0') return false;
+    }
+    return lower[s.n] == '\0';
+}
+
+bool number_parse(struct str s, int64_t *out) {
+    int64_t n = 0;
+    if (s.n == 0) return false;
+    for (size_t i = 0; i < s.n; i++) {
+        int digit = s.p[i] - '0';
+        if (digit < 0 || digit > 9 || n > (INT64_MAX - digit) / 10) return false;
+        n = n * 10 + digit;
+    }
+    *out = n;
+    return true;
+}
+
+bool header_is_connection(struct str name) {
+    switch (name.n) {
+    case 7: return str_is_nocase(name, "upgrade");
+    case 10: return str_is_nocase(name, "connection") || str_is_nocase(name, "keep-alive");
+    case 16: return str_is_nocase(name, "proxy-connection");
+    case 17: return str_is_nocase(name, "transfer-encoding");
+    default: return false;
+    }
+}
+
+bool header_token_char(unsigned char c) {
+    static const char SPECIAL[] = "!#$%&'*+-.^_`|~";
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) return true;
+    return memchr(SPECIAL, c, sizeof SPECIAL - 1) != NULL;
+}
+
+bool header_value_sound(struct str value) {
+    for (size_t i = 0; i < value.n; i++) {
+        unsigned char c = (unsigned char)value.p[i];
+        if ((c < 0x20 && c != '\t') || c == 0x7F) return false;
+    }
+    return true;
+}
+
+bool headers_sound(const struct http_header *headers, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        struct str name = headers[i].name;
+        if (name.n == 0 || !header_value_sound(headers[i].value)) return false;
+        for (size_t k = 0; k < name.n; k++) {
+            if (!header_token_char((unsigned char)name.p[k])) return false;
+        }
+    }
+    return true;
+}
+
+bool http_header_get(const struct http_header *headers, size_t count, const char *name,
+                     struct str *value) {
+    size_t n = strlen(name);
+    for (size_t i = 0; i < count; i++) {
+        if (headers[i].name.n == n && memcmp(headers[i].name.p, name, n) == 0) {
+            *value = headers[i].value;
+            return true;
+        }
+    }
+    return false;
+}
+
+// ---- sessions
+
+void session_init(struct http_session *h, const struct session_ops *ops,
+                  const struct http_events *events, const struct http_limits *limits, void *user) {
+    h->ops = ops;
+    h->events = events;
+    h->limits = limits == NULL ? HTTP_LIMITS : *limits;
+    h->user = user;
+}
+
+void http_session_delete(struct http_session *h) {
+    if (h == NULL) return;
+    h->shutting_down = true;
+    h->touched = NULL;
+    while (h->streams != NULL) stream_close(h->streams, HTTP_CLOSE_PEER);
+    while (h->spare != NULL) {
+        struct stream *st = h->spare;
+        h->spare = st->next;
+        free(st);
+    }
+    h->ops->free(h);
+}
+
+void *http_session_user(const struct http_session *h) { return h->user; }
+size_t http_open_streams(const struct http_session *h) { return h->open; }
+int http_feed(struct http_session *h, struct str bytes) { return h->ops->feed(h, bytes); }
+int http_drain(struct http_session *h, struct buf *out, size_t max) {
+    return h->ops->drain(h, out, max);
+}
+bool http_wants_write(struct http_session *h) {
+    return h->writable != NULL || h->ops->wants_write(h);
+}
+bool http_wants_close(struct http_session *h) { return h->ops->wants_close(h); }
+bool session_wants_read(struct http_session *h) { return h->ops->wants_read(h); }
+bool session_in_head(struct http_session *h) { return h->ops->in_head(h); }
+void session_eof(struct http_session *h) { h->ops->eof(h); }
+
+static void touch(struct http_session *h) {
+    if (h->touched != NULL) h->touched(h);
+}
+
+void http_shutdown(struct http_session *h) {
+    if (h->shutting_down) return;
+    h->shutting_down = true;
+    h->ops->shutdown(h);
+    touch(h);
+}
+
+// ---- streams
+
+int http_respond(struct http_stream *s, int status, const struct http_header *headers, size_t count,
+                 bool end) {
+    struct stream *st = stream_of(s);
+    if (st->reset) return -STATUS_CANCELLED;
+    if (st->responded || !s->session->server) return -STATUS_FAILED_PRECONDITION;
+    if (status < 200 || status > 599 || !headers_sound(headers, count))
+        return -STATUS_INVALID_ARGUMENT;
+    st->no_body = st->is_head || status == 204 || status == 304;
+    end = end || st->no_body;
+    int rc = s->session->ops->respond(st, status, headers, count, end);
+    if (rc < 0) return rc;
+    st->responded = true;
+    st->finished = end;
+    touch(s->session);
+    return 0;
+}
+
+// May body be queued? 1: it is to be dropped; negative: no.
+static int may_send(struct stream *st) {
+    if (st->reset) return -STATUS_CANCELLED;
+    if (!st->responded) return -STATUS_FAILED_PRECONDITION;
+    if (st->no_body) return 1;
+    return st->finished ? -STATUS_FAILED_PRECONDITION : 0;
+}
+
+int http_send(struct http_stream *s, struct str bytes) {
+    struct stream *st = stream_of(s);
+    int rc = may_send(st);
+    if (rc != 0) return rc < 0 ? rc : 0;
+    if (!stream_queue(st, bytes)) return -STATUS_RESOURCE_EXHAUSTED;
+    s->session->ops->queued(st);
+    touch(s->session);
+    return 0;
+}
+
+int http_send_blob(struct http_stream *s, struct blob *take) {
+    struct stream *st = stream_of(s);
+    int rc = may_send(st);
+    if (rc != 0) {
+        blob_drop(take);
+        return rc < 0 ? rc : 0;
+    }
+    if (!stream_queue_blob(st, take)) return -STATUS_RESOURCE_EXHAUSTED;
+    s->session->ops->queued(st);
+    touch(s->session);
+    return 0;
+}
+
+size_t http_queued(const struct http_stream *s) { return stream_of_const(s)->queued; }
+
+static int keep_trailers(struct stream *st, const struct http_header *trailers, size_t count) {
+    if (count == 0) return 0;
+    st->out_trailers = (void *)stream_alloc(st, count * sizeof *trailers);
+    if (st->out_trailers == NULL) return -STATUS_RESOURCE_EXHAUSTED;
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (header_is_connection(trailers[i].name)) continue;
+        struct http_header *to = &st->out_trailers[n++];
+        if (!stream_keep(st, trailers[i].name, &to->name) ||
+            !stream_keep(st, trailers[i].value, &to->value))
+            return -STATUS_RESOURCE_EXHAUSTED;
+    }
+    st->out_trailer_count = n;
+    return 0;
+}
+
+int http_finish(struct http_stream *s, const struct http_header *trailers, size_t count) {
+    struct stream *st = stream_of(s);
+    int rc = may_send(st);
+    if (rc != 0) return rc < 0 ? rc : 0;
+    if (!headers_sound(trailers, count)) return -STATUS_INVALID_ARGUMENT;
+    rc = keep_trailers(st, trailers, count);
+    if (rc < 0) return rc;
+    st->finished = true;
+    s->session->ops->queued(st);
+    touch(s->session);
+    return 0;
+}
+
+void http_reset(struct http_stream *s, uint32_t code) {
+    struct stream *st = stream_of(s);
+    if (st->reset) return;
+    st->reset = true;
+    s->session->ops->reset(st, code);
+    touch(s->session);
+}
+
+void http_consume(struct http_stream *s, size_t bytes) {
+    struct stream *st = stream_of(s);
+    assert(bytes <= st->unconsumed);
+    if (bytes > st->unconsumed) bytes = st->unconsumed;
+    if (bytes == 0) return;
+    st->unconsumed -= bytes;
+    s->session->ops->consume(st, bytes);
+    touch(s->session);
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the two HTTP versions have in common behind net/http.h, and what conn.c may ask of a
+// session. Private to net/.
+//
+// A stream is one allocation: its strings live in an arena whose first block is part of it, its
+// first headers and the first bytes of its body to the peer too. A common request and its answer
+// therefore cost no further allocation. All of it belongs to the thread of the session.
+#pragma once
+
+#include "net/http.h"
+
+struct conn;
+struct stream;
+
+struct session_ops {
+    void (*free)(struct http_session *h); // its streams are gone already
+    int (*feed)(struct http_session *h, struct str bytes);
+    int (*drain)(struct http_session *h, struct buf *out, size_t max);
+    bool (*wants_write)(struct http_session *h);
+    bool (*wants_close)(struct http_session *h);
+    bool (*wants_read)(struct http_session *h);
+    bool (*in_head)(struct http_session *h);
+    void (*eof)(struct http_session *h);
+    void (*shutdown)(struct http_session *h);
+    // http.c has checked the arguments. `end` is set as well where an answer cannot have a body.
+    int (*respond)(struct stream *st, int status, const struct http_header *headers, size_t count,
+                   bool end);
+    void (*queued)(struct stream *st); // there is more body to send, or `finished` was set
+    void (*reset)(struct stream *st, uint32_t code);
+    void (*consume)(struct stream *st, size_t bytes);
+};
+
+struct http_session {
+    const struct session_ops *ops;
+    const struct http_events *events;
+    struct http_limits limits;
+    void *user;
+    bool server;
+    bool shutting_down;     // takes no new streams
+    struct stream *streams; // all, newest first
+    size_t open;
+    struct stream *spare; // a few for the next requests
+    unsigned spares;
+    struct stream *writable; // `writable` is owed: told at the end of a drain
+    struct conn *conn;       // who carries it; NULL in tests
+    void (*touched)(
+        struct http_session *h); // output or room came up outside of feed and drain; may be NULL
+};
+
+#define ARENA_FIRST 1024
+#define CHUNK_FIRST 256
+#define HEADERS_FIRST 16
+
+struct arena_block {
+    struct arena_block *next;
+};
+
+// A piece of body on its way out: bytes of its own that may be appended to, or a blob's.
+struct chunk {
+    struct chunk *next;
+    struct blob *blob; // NULL: own bytes
+    char *bytes;
+    size_t from, to, cap;
+};
+
+struct stream {
+    struct http_stream s; // first: an http_stream is a stream
+    struct stream *next, *prev;
+    struct stream *next_writable, *prev_writable;
+    int32_t id; // HTTP/2
+    bool writable_owed;
+    bool above;     // the queue reached HTTP_LOW_WATER
+    bool reported;  // `head` was called or the client knows it: `closed` is owed
+    bool head_done; // headers are complete, more of them are trailers
+    bool refused;   // too many headers: no event, a stream error
+    bool responded; // a head was sent
+    bool no_body;   // HEAD, 204, 304: what is sent as body is dropped
+    bool finished;  // http_finish: nothing more will be queued
+    bool ended;     // our end went out
+    bool reset;     // broken off by us: no event but `closed`
+    bool deferred;  // HTTP/2: the data provider waits
+    bool not_sent;  // client: the request could not be sent
+    bool is_head;   // the method is HEAD
+    size_t header_cap, trailer_cap;
+    size_t header_bytes;
+    size_t unconsumed; // reported by `data` and not yet given back
+    size_t queued;     // bytes of body that wait
+    struct chunk *first, *last;
+    struct http_header *out_trailers;
+    size_t out_trailer_count;
+    struct arena_block *blocks;
+    char *arena;
+    size_t arena_left;
+    struct chunk first_chunk;
+    // From here on not cleared.
+    struct http_header first_headers[HEADERS_FIRST];
+    char first_bytes[CHUNK_FIRST];
+    char first_arena[ARENA_FIRST];
+};
+
+static inline struct stream *stream_of(struct http_stream *s) { return (struct stream *)s; }
+static inline struct stream *stream_of_const(const struct http_stream *s) {
+    return (struct stream *)(uintptr_t)s;
+}
+
+void session_init(struct http_session *h, const struct session_ops *ops,
+                  const struct http_events *events, const struct http_limits *limits, void *user);
+void session_tell_writable(struct http_session *h);
+bool session_wants_read(struct http_session *h);
+void session_eof(struct http_session *h);     // the peer will send no more
+bool session_in_head(struct http_session *h); // a head has begun and is not complete (HTTP/1)
+
+struct stream *stream_new(struct http_session *h);
+void stream_delete(struct stream *st);
+void stream_close(struct stream *st, enum http_close why); // tells `closed` if owed, and deletes
+char *stream_alloc(struct stream *st, size_t n); // 8-byte aligned, lives as long as the stream
+bool stream_keep(struct stream *st, struct str from, struct str *to);
+bool stream_add_header(struct stream *st, bool trailer, struct str name,
+                       struct str value); // keeps the slices
+bool stream_queue(struct stream *st, struct str bytes);
+bool stream_queue_blob(struct stream *st, struct blob *take);
+void stream_dequeue(struct stream *st, struct buf *out, size_t n); // n is at most st->queued
+
+bool header_is_connection(struct str name); // a header of the connection, which is the session's
+bool header_value_sound(struct str value);  // no CR, LF, NUL or other control
+bool headers_sound(const struct http_header *headers,
+                   size_t count); // names are tokens, values are sound
+bool header_token_char(unsigned char c);
+bool str_is_nocase(struct str s, const char *lower);
+bool number_parse(struct str s, int64_t *out); // digits only, 0 to 2^63-1

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// The platform's own services: started in order before anything else runs, stopped in the reverse order after everything else.
+// Main thread.
+#pragma once
+
+#include "parts.h"
+
+#define PLATFORM_COUNT 4
+extern const char *const PLATFORM_NAMES[PLATFORM_COUNT]; // in the order of starting
+
+struct platform {
+    struct parts *parts;
+    struct service *services[PLATFORM_COUNT];
+    size_t running; // how many of them
+    struct main_task task;
+    struct err err;
+    void (*done)(void *user, const struct err *err);
+    void *user;
+};
+
+// `done` is called on the main thread: with a fault (err->code is not 0) what had started is still running.
+void platform_start(struct platform *p, struct parts *parts,
+                    void (*done)(void *user, const struct err *err), void *user);
+void platform_stop(struct platform *p, void (*done)(void *user, const struct err *err), void *user);

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who asks at a front door.
+//
+// A peer on a loopback address is the account that the door's owner installed, vouched for by the namespace of the
+// request; everybody else is a stranger. The account goes along as an encoded mica.core.v1.Account: the installed bytes with
+// the issuer appended, made once a namespace and kept.
+//
+// Browsers run on this machine too and send what any web page tells them to. So a loopback address alone does not vouch for
+// a request that a page of another site made (Origin, Sec-Fetch-Site), nor for one that names a host which is not this
+// machine (DNS rebinding: the page's own name was made to point here). gRPC is not held to the host: browsers
+// cannot speak it.
+#include "rpc/call.h"
+
+#include <stdlib.h>
+
+#define SPACES_MAX 256 // namespaces remembered at a door; names come from peers
+
+#define ACCOUNT_ISSUER_TAG 0x22 // field 4, length-delimited
+
+static void space_delete(struct space *s) {
+    blob_drop(s->ns);
+    blob_drop(s->account);
+    free(s);
+}
+
+void spaces_clear(struct door_view *view) {
+    for (struct map_entry *e = map_next(&view->spaces, NULL); e != NULL;
+         e = map_next(&view->spaces, e))
+        space_delete(e->value);
+    map_free(&view->spaces);
+}
+
+void door_refresh(struct door_view *view) {
+    const struct route_table *before = view->table;
+    if (route_slot_view(view->slot, &view->table) != before) spaces_clear(view);
+}
+
+static struct blob *account_with_issuer(const struct blob *loopback, struct str ns) {
+    struct blob *account = blob_new(NULL, loopback->n + 2 + ns.n);
+    if (account == NULL) return NULL;
+    memcpy(account->p, loopback->p, loopback->n);
+    account->p[loopback->n] = ACCOUNT_ISSUER_TAG;
+    account->p[loopback->n + 1] = (char)ns.n; // at most 63: one byte
+    memcpy(account->p + loopback->n + 2, ns.p, ns.n);
+    return account;
+}
+
+static struct space *space_new(const struct route_table *table, struct str ns) {
+    struct space *s = calloc(1, sizeof *s);
+    if (s == NULL) return NULL;
+    s->ns = blob_new(ns.p, ns.n);
+    bool trusted = table != NULL && table->loopback != NULL;
+    if (trusted) s->account = account_with_issuer(table->loopback, ns);
+    if (s->ns != NULL && (!trusted || s->account != NULL)) return s;
+    space_delete(s);
+    return NULL;
+}
+
+struct space *space_get(struct door_view *view, struct str ns) {
+    struct space *s = map_get(&view->spaces, ns);
+    if (s != NULL) return s;
+    if (view->spaces.count >= SPACES_MAX) spaces_clear(view);
+    s = space_new(view->table, ns);
+    if (s == NULL || map_put(&view->spaces, ns, s) == 0) return s;
+    space_delete(s);
+    return NULL;
+}
+
+// ---- trust by address
+
+// "[::1]:8080" -> "::1", "localhost:8080" -> "localhost"
+static struct str host_of(struct str authority) {
+    size_t n = 0;
+    if (authority.n > 0 && authority.p[0] == '[') {
+        while (n < authority.n && authority.p[n] != ']') n++;
+        return (struct str){authority.p + 1, n - 1};
+    }
+    while (n < authority.n && authority.p[n] != ':') n++;
+    return (struct str){authority.p, n};
+}
+
+static bool ends_in(struct str s, const char *suffix) {
+    size_t n = strlen(suffix);
+    if (s.n < n) return false;
+    for (size_t i = 0; i < n; i++) {
+        char c = s.p[s.n - n + i];
+        if ((c >= 'A' && c <= 'Z' ? c + 32 : c) != suffix[i]) return false;
+    }
+    return true;
+}
+
+static bool is_ipv4(struct str host) {
+    for (size_t i = 0; i < host.n; i++) {
+        if ((host.p[i] < '0' || host.p[i] > '9') && host.p[i] != '.') return false;
+    }
+    return true;
+}
+
+static bool host_is_here(struct str authority) {
+    struct str host = host_of(authority);
+    if (host.n == 0 || str_is(host, "::1")) return true;
+    if (str_starts(host, "127.") && is_ipv4(host)) return true;
+    return ends_in(host, "localhost") && (host.n == 9 || host.p[host.n - 10] == '.');
+}
+
+static bool same_site(const struct request *r) {
+    struct str site = r->head.fetch_site;
+    if (site.n > 0 && !str_is(site, "same-origin") && !str_is(site, "none")) return false;
+    struct str origin = r->head.origin;
+    if (origin.n == 0) return true;
+    for (size_t i = 0; i + 3 <= origin.n; i++) {
+        if (memcmp(origin.p + i, "://", 3) == 0)
+            return str_equal((struct str){origin.p + i + 3, origin.n - i - 3},
+                             r->stream->authority);
+    }
+    return false; // "null" and the like
+}
+
+struct blob *account_of(const struct request *r, const struct space *space, bool grpc) {
+    if (space->account == NULL || !conn_peer_is_loopback(r->conn)) return NULL;
+    if (!same_site(r) || (!grpc && !host_is_here(r->stream->authority))) return NULL;
+    return space->account;
+}
+
+// The text of an address is made once for many calls of a connection. Connections end and their memory is used again,
+// so the text is compared as well.
+struct blob *peer_of(struct rpc_loop *at, struct conn *conn) {
+    struct str address = conn_peer(conn);
+    struct peer_entry *e = &at->peers[((uintptr_t)conn >> 6) & (PEERS - 1)];
+    if (e->conn != conn || !str_equal(blob_str(e->address), address)) {
+        struct blob *fresh = blob_new(address.p, address.n);
+        if (fresh == NULL) return NULL;
+        blob_drop(e->address);
+        *e = (struct peer_entry){conn, fresh};
+    }
+    return blob_hold(e->address);
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+// Private to rpc/: the server's parts and the calls of the front doors.
+//
+// A call joins an HTTP stream to a request under way at a service. It is made when the head of a request was routed, and
+// freed when the stream is closed. Everything of it happens on its loop's thread.
+//
+//   requested   the service has the REQUEST and has not ended the call: it is owed CANCEL when the caller goes
+//   headed      the head of the answer was sent
+//   answered    the answer is complete; what still comes from either side is dropped
+//
+// The service knows a call by (port of the loop, number). A number holds the index of the call and how often it was used, so that
+// messages of an earlier call are told apart.
+#pragma once
+
+#include "rpc/door.h"
+#include "rpc/head.h"
+#include "rpc/headers.h"
+#include "rpc/intake.h"
+
+#include <pthread.h>
+
+#define DOOR_API 0
+#define DOOR_PROXY 1
+#define DOORS 2
+#define STATUS_COUNT 17
+
+struct call;
+struct dial;
+struct rpc_loop;
+
+// What a loop knows of a namespace at a door.
+struct space {
+    struct blob *ns;
+    struct blob *account; // of who comes from this machine; NULL: nobody is trusted by address
+};
+
+// A door as a loop sees it.
+struct door_view {
+    const char *name;
+    struct route_slot *slot;
+    struct route_table *table;             // held; see route_slot_view
+    struct map spaces;                     // namespace -> struct space *, made from `table`
+    _Atomic(uint64_t) ended[STATUS_COUNT]; // calls by status; written by the loop only
+};
+
+struct peer_entry {
+    const struct conn *conn;
+    struct blob *address;
+};
+#define PEERS 64 // a power of two
+
+struct rpc_loop { // what rpc keeps for a loop; loop->user
+    struct rpc_server *server;
+    struct loop *loop;
+    struct door_view views[DOORS];
+    struct call **calls; // by index
+    uint32_t call_count, call_cap;
+    struct call *spare;
+    atomic_size_t open;
+    struct peer_entry peers[PEERS];
+    struct headers out; // scratch, as the next two
+    struct buf clean, normal;
+    int64_t warned_at; // log lines about refusals: one a second
+    unsigned warnings; // not written since
+};
+
+struct rpc_door { // a door's `user`
+    struct rpc_server *server;
+    unsigned index;
+};
+
+struct rpc_server {
+    struct rpc_options options;
+    struct rpc_loop *loops;
+    unsigned loop_count;
+    struct rpc_door doors[DOORS];
+    struct blob *empty_object; // "{}"
+    pthread_mutex_t lock;      // of `dials`
+    struct dial *dials;
+    atomic_uint next_dial;
+};
+
+// How the messages of a call become an answer: grpc_server.c and gateway.c.
+struct call_form {
+    void (*data)(struct call *c,
+                 struct str bytes); // gives the bytes back itself; not called once answered
+    void (*end)(struct call *c);    // the request is here as a whole
+    void (*headers)(struct call *c, struct message *m);
+    void (*item)(struct call *c, struct message *m);
+    void (*response)(struct call *c, struct message *m);
+    // Ends a call that the front door itself ends; `fault` may be NULL. `pushback`: the caller may try again soon.
+    void (*fail)(struct call *c, int status, const struct msg_fault *fault, bool pushback);
+};
+
+struct call {
+    struct rpc_loop *at;
+    uint32_t index, generation;
+    struct call *next_spare;
+    const struct call_form *form; // NULL: not in use
+    struct http_stream *stream;
+    struct door_view *view;
+    struct route_table *table; // held: keeps `route`
+    const struct route *route;
+    struct msg_context *context;
+    struct loop_timer timer;
+    struct msg_form encoding;
+    struct str content_type; // of the answer; static
+    bool requested, headed, answered;
+    bool request_ended;   // the service knows that the request is complete
+    uint8_t body_kind;    // gateway.c: what the body is
+    struct buf body;      // of a request over HTTP
+    struct blob *leading; // metadata that waits for the head of the answer (gateway)
+    struct blob *message; // the one message of a unary gRPC request
+    struct intake intake; // gRPC
+    uint32_t uncredited;  // bytes of ITEMs that the service has had no credit for yet
+};
+
+// A request whose head is being looked at.
+struct request {
+    struct rpc_loop *at;
+    struct door_view *view;
+    struct http_stream *stream;
+    struct conn *conn;
+    struct head head;
+    struct str path; // without the query
+    struct str query;
+    struct str ns; // valid, or the default
+    const struct route *route;
+};
+
+// ---- call.c
+// The stream's user becomes the call. NULL: no memory. Takes `metadata`. `deadline`: clock_now, 0 for none.
+struct call *call_new(const struct request *r, const struct call_form *form, struct blob *account,
+                      struct blob *take_metadata, int64_t deadline);
+void call_delete(struct call *c); // the stream has closed
+struct call *call_find(struct rpc_loop *at, uint64_t number);
+void call_delete_all(struct rpc_loop *at); // also their memory
+// Sends the REQUEST; takes `body`. A refusal ends the call.
+void call_request(struct call *c, struct blob *take_body);
+// Any other message to the service: 0, or it was refused and dropped.
+int call_send(struct call *c, enum msg_kind kind, struct blob *take_body, int status,
+              uint32_t credit);
+void call_cancel(struct call *c, int status); // if the service still has it
+void call_fail(struct call *c, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void call_answered(struct call *c, int status); // to be said just before the answer's end is queued
+void call_item_queued(
+    struct call *c,
+    size_t bytes); // an ITEM's body has been given to HTTP: credit when there is room
+void call_writable(struct call *c);
+void call_deliver(struct loop *loop, struct message *take);
+
+// One more call of the door has ended so.
+static inline void door_count(struct door_view *view, int status) {
+    _Atomic(uint64_t) *n =
+        &view->ended[status >= 0 && status < STATUS_COUNT ? status : STATUS_UNKNOWN];
+    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+// ---- account.c
+void door_refresh(struct door_view *view); // takes the newest table
+// What is known of the namespace at the door. NULL: no memory.
+struct space *space_get(struct door_view *view, struct str ns);
+void spaces_clear(struct door_view *view);
+// Who asks: an encoded Account (borrowed), or NULL for a stranger. `grpc`: the request cannot come from a web page.
+struct blob *account_of(const struct request *r, const struct space *space, bool grpc);
+struct blob *peer_of(struct rpc_loop *at, struct conn *conn); // held for the caller
+
+// ---- grpc_server.c, gateway.c
+void grpc_head(struct request *r);
+void gateway_head(struct request *r);
+
+// ---- gateway_page.c
+bool gateway_fixed(
+    struct request *r); // the door's own pages and OPTIONS; false: the request is for none of them
+
+struct gateway_error {
+    int http;
+    struct str id; // whose error it is
+    struct str detail;
+    uint64_t request_id; // 0: there was no call
+    bool pushback;
+};
+#define ID_MAX 256
+struct str gateway_id(char out[ID_MAX],
+                      const struct route *route); // "posts.Posts.Save"; "api" without a route
+void gateway_put_error(struct buf *out, const struct gateway_error *e);
+// The whole answer. `leading` and `trailing` may be NULL. Negative: it cannot be given; the stream is to be reset.
+int gateway_send_error(struct rpc_loop *at, struct http_stream *s, const struct gateway_error *e,
+                       const struct blob *leading, const struct blob *trailing);
+// A whole answer with status 200; takes the body. Metadata may be NULL.
+int gateway_send(struct rpc_loop *at, struct http_stream *s, const char *content_type,
+                 struct blob *take_body, const struct blob *leading, const struct blob *trailing);
+
+// ---- dial.c
+void dials_release(struct rpc_server *s); // the loops have stopped

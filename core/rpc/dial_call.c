@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: Apache-2.0
+// A request to a gRPC server elsewhere: from the caller's messages to an HTTP/2 stream, and back.
+//
+// How the answer comes is told by the method. Without one (the caller has no contract) it is told by ":kind" of the context's
+// metadata: "unary", "server", "client" or "bidi"; without that a caller that sends its body with the REQUEST is taken for
+// unary until a second message comes, which makes it a stream.
+//
+// Items from the server go through an intake, so the caller's credit opens the server's window. RESPONSE is made when
+// the server has ended, and sent when all items before it have gone. A stream that the server did not begin
+// (REFUSED_STREAM, GOAWAY) is begun again elsewhere, unless items have been sent on it. On the loop's thread.
+#include "base/clock.h"
+#include "msg/metadata.h"
+#include "rpc/dial.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ATTEMPTS 3
+#define HTTP2_CANCEL 0x8
+#define CREDIT_STEP (MSG_WINDOW / 4)
+
+struct call_key { // as the bytes of a map's key
+    struct port *reply;
+    uint64_t number;
+};
+
+static struct str key_of(struct call_key *key, const struct message *m) {
+    memset(key, 0, sizeof *key);
+    key->reply = m->reply;
+    key->number = m->call;
+    return (struct str){(const char *)key, sizeof *key};
+}
+
+// ---- to the caller
+
+static int give(struct dial_call *c, struct message *m) {
+    int rc = port_send(c->request->reply, m);
+    if (rc < 0) message_delete(m);
+    return rc;
+}
+
+static int give_item(struct intake *in, struct blob *take) {
+    struct dial_call *c = (struct dial_call *)((char *)in - offsetof(struct dial_call, intake));
+    struct message *m = message_new(MSG_ITEM, c->request->call);
+    if (m == NULL) {
+        blob_drop(take);
+        return -STATUS_RESOURCE_EXHAUSTED;
+    }
+    m->form = c->request->form;
+    m->body = take;
+    return give(c, m);
+}
+
+static void give_credit(struct dial_call *c) {
+    if (c->uncredited == 0) return;
+    struct message *m = message_new(MSG_CREDIT, c->request->call);
+    if (m == NULL) return; // tried again with the next item, or when the queue is short
+    m->credit = c->uncredited;
+    c->uncredited = 0;
+    give(c, m);
+}
+
+void dial_call_delete(struct dial_call *c) {
+    struct dial *d = c->dial;
+    struct call_key key;
+    loop_timer_clear(d->loop, &c->timer);
+    dial_unwait(d, c);
+    if (map_get(&d->calls, key_of(&key, c->request)) == c)
+        map_remove(&d->calls, key_of(&key, c->request));
+    if (c->stream != NULL) c->stream->user = NULL;
+    message_delete(c->request);
+    message_delete(c->final);
+    message_delete_chain(c->early);
+    blob_drop(c->message);
+    blob_drop(c->leading);
+    intake_destroy(&c->intake);
+    free(c);
+    port_drop(&d->port);
+}
+
+// The stream is of no more use: if it still goes on, the server is told.
+static void leave_stream(struct dial_call *c) {
+    struct http_stream *s = c->stream;
+    if (s == NULL) return;
+    c->stream = NULL;
+    s->user = NULL;
+    if (!s->remote_ended || !c->sent_end) http_reset(s, HTTP2_CANCEL);
+}
+
+static void finish(struct dial_call *c) {
+    struct message *m = c->final;
+    c->final = NULL;
+    leave_stream(c);
+    if (m != NULL) give(c, m);
+    dial_call_delete(c);
+}
+
+void dial_call_fail(struct dial_call *c, int status, const char *text) {
+    message_delete(c->final);
+    c->final = message_fault_new(c->request->call, status, text);
+    finish(c);
+}
+
+static void finish_when_given(struct dial_call *c) {
+    if (!c->streams_in || intake_empty(&c->intake)) finish(c);
+}
+
+static void on_deadline(struct loop *loop, struct loop_timer *timer) {
+    struct dial_call *c = (struct dial_call *)((char *)timer - offsetof(struct dial_call, timer));
+    (void)loop;
+    dial_call_fail(c, STATUS_DEADLINE_EXCEEDED, "the call's deadline has passed");
+}
+
+// ---- from the caller
+
+static void read_kind(struct dial_call *c) {
+    const struct message *m = c->request;
+    const struct pb_method *method = m->method;
+    struct str kind;
+    if (method != NULL) {
+        c->streams_in = method->server_streaming;
+        c->streams_out = method->client_streaming;
+    } else if (metadata_get(m->context->metadata, str_of(":kind"), &kind)) {
+        c->streams_in = str_is(kind, "server") || str_is(kind, "bidi");
+        c->streams_out = str_is(kind, "client") || str_is(kind, "bidi");
+    } else {
+        c->may_stream_in = true;
+        c->streams_out = m->body == NULL;
+        c->streams_in = c->streams_out;
+    }
+}
+
+static struct dial_call *call_of(struct dial *d, struct message *take_request) {
+    struct dial_call *c = calloc(1, sizeof *c);
+    struct call_key key;
+    if (c == NULL || map_put(&d->calls, key_of(&key, take_request), c) < 0) {
+        free(c);
+        message_refuse(take_request, STATUS_RESOURCE_EXHAUSTED, "no memory for the call");
+        return NULL;
+    }
+    c->dial = d;
+    port_hold(&d->port);
+    c->request = take_request;
+    c->early_end = &c->early;
+    c->timer.fire = on_deadline;
+    intake_create(&c->intake, d->server->options.max_message, give_item);
+    read_kind(c);
+    return c;
+}
+
+static void begin(struct dial *d, struct message *take) {
+    struct call_key key;
+    if (take->reply == NULL || take->context == NULL ||
+        map_get(&d->calls, key_of(&key, take)) != NULL) {
+        message_refuse(take, STATUS_INTERNAL, "the request cannot be answered");
+        return;
+    }
+    struct dial_call *c = call_of(d, take);
+    if (c == NULL) return;
+    int64_t deadline = c->request->context->deadline;
+    if (deadline > 0) loop_timer_set(d->loop, &c->timer, deadline);
+    dial_wait(d, c);
+}
+
+// False: the stream cannot take it.
+static bool send_frame(struct dial_call *c, struct blob *body) {
+    unsigned char head[GRPC_FRAME_HEAD];
+    grpc_frame_head(head, blob_str(body).n);
+    if (http_send(c->stream, (struct str){(char *)head, sizeof head}) < 0) return false;
+    return blob_str(body).n == 0 || http_send_blob(c->stream, blob_hold(body)) == 0;
+}
+
+static bool send_end(struct dial_call *c) {
+    if (c->sent_end) return true;
+    c->sent_end = true;
+    return http_finish(c->stream, NULL, 0) == 0;
+}
+
+static bool send_item(struct dial_call *c, struct message *m) {
+    c->sent_items = true;
+    if (c->sent_end || !send_frame(c, m->body)) return false;
+    c->uncredited += (uint32_t)blob_str(m->body).n;
+    if (c->uncredited >= CREDIT_STEP && http_queued(c->stream) < HTTP_LOW_WATER) give_credit(c);
+    return true;
+}
+
+// An ITEM or END, on a stream that has begun. Takes the message. A failure is told by the stream's end.
+static void forward(struct dial_call *c, struct message *take) {
+    bool sent = take->kind == MSG_END ? send_end(c) : send_item(c, take);
+    message_delete(take);
+    if (!sent) dial_call_fail(c, STATUS_UNAVAILABLE, "the server takes no more messages");
+}
+
+static void keep_early(struct dial_call *c, struct message *take) {
+    take->link.next = NULL;
+    *c->early_end = &take->link;
+    c->early_end = &take->link.next;
+}
+
+static void on_credit(struct dial_call *c, uint32_t credit) {
+    struct err err = {0};
+    int rc = intake_credit(&c->intake, c->stream, credit, &err);
+    if (rc < 0) {
+        dial_call_fail(c, -rc, err.text);
+    } else if (c->final != NULL) {
+        finish_when_given(c);
+    }
+}
+
+static void cancel(struct dial_call *c) {
+    message_delete(c->final);
+    c->final = NULL;
+    finish(c);
+}
+
+void dial_call_message(struct dial *d, struct message *take) {
+    if (take->kind == MSG_REQUEST) {
+        begin(d, take);
+        return;
+    }
+    struct call_key key;
+    struct dial_call *c = map_get(&d->calls, key_of(&key, take));
+    bool to_server = take->kind == MSG_ITEM || take->kind == MSG_END;
+    if (c != NULL && to_server && c->streams_out && c->final == NULL) {
+        if (c->stream == NULL) {
+            keep_early(c, take);
+        } else {
+            forward(c, take);
+        }
+        return;
+    }
+    if (c != NULL && take->kind == MSG_CREDIT) on_credit(c, take->credit);
+    if (c != NULL && take->kind == MSG_CANCEL) cancel(c);
+    message_delete(take);
+}
+
+// ---- beginning the stream
+
+static struct str path_of(const struct message *request) {
+    const struct pb_method *method = request->method;
+    struct str path = {"", 0};
+    if (method != NULL) return method->path;
+    metadata_get(request->context->metadata, str_of(":path"), &path);
+    return path;
+}
+
+static bool put_headers(struct dial_call *c, struct headers *h, char timeout[16],
+                        char trace[TRACEPARENT_LENGTH + 1]) {
+    const struct message *request = c->request;
+    const struct msg_context *context = request->context;
+    if (!headers_begin(h, context->metadata, NULL, NULL)) return false;
+    bool json = request->form.encoding == MSG_JSON;
+    headers_add(h, "content-type",
+                str_of(json ? "application/grpc+json" : "application/grpc+proto"));
+    headers_add(h, "te", str_of("trailers"));
+    headers_add(h, "user-agent", str_of("mica/" MICA_VERSION));
+    if (context->deadline > 0) {
+        size_t n = grpc_timeout_format(timeout, context->deadline - clock_now());
+        headers_add(h, "grpc-timeout", (struct str){timeout, n});
+    }
+    head_traceparent(trace, context);
+    headers_add(h, "traceparent", (struct str){trace, TRACEPARENT_LENGTH});
+    struct str ns = blob_str(context->ns);
+    metadata_get(context->metadata, str_of("mica-namespace"),
+                 &ns); // a caller may choose another one
+    if (ns.n > 0) headers_add(h, "mica-namespace", ns);
+    headers_add_metadata(h, context->metadata);
+    return true;
+}
+
+static void send_request(struct dial_call *c) {
+    if (!c->streams_out) {
+        if (!send_frame(c, c->request->body) || !send_end(c))
+            dial_call_fail(c, STATUS_UNAVAILABLE, "the server takes no messages");
+        return;
+    }
+    // A call that streams may have its first message in the REQUEST.
+    if (c->request->body != NULL) send_frame(c, c->request->body);
+    struct dial *d = c->dial;
+    struct call_key key;
+    struct str name = key_of(&key, c->request);
+    while (c->early != NULL) {
+        struct message *m = message_of(c->early);
+        c->early = c->early->next;
+        if (c->early == NULL) c->early_end = &c->early;
+        forward(c, m);
+        if (map_get(&d->calls, name) != c) return; // it has failed
+    }
+}
+
+bool dial_call_start(struct dial_call *c) {
+    struct dial *d = c->dial;
+    char timeout[16];
+    char trace[TRACEPARENT_LENGTH + 1];
+    struct headers *h = &d->at->out;
+    struct str path = path_of(c->request);
+    if (path.n < 2 || path.p[0] != '/') {
+        dial_call_fail(c, STATUS_INVALID_ARGUMENT, "the request names no method");
+        return true;
+    }
+    struct http_session *session = conn_session(d->conn);
+    if (session == NULL) return false;
+    if (!put_headers(c, h, timeout, trace)) {
+        dial_call_fail(c, STATUS_RESOURCE_EXHAUSTED, "no memory for the call");
+        return true;
+    }
+    c->stream = http_request(session, str_of("POST"), str_of("http"), str_of(d->address), path,
+                             h->items, h->n, false, c);
+    if (c->stream == NULL) return false;
+    send_request(c);
+    return true;
+}
+
+// ---- from the server
+
+static void on_head(struct http_stream *s) {
+    struct dial_call *c = s->user;
+    if (c == NULL) return;
+    struct str type = {"", 0};
+    struct str status;
+    http_header_get(s->headers, s->header_count, "content-type", &type);
+    c->headed = true;
+    if (s->status != 200 || !str_starts(type, "application/grpc")) {
+        c->http_status = s->status;
+        return;
+    }
+    if (http_header_get(s->headers, s->header_count, "grpc-status", &status))
+        return; // Trailers-Only
+    struct buf first = {0};
+    bool failed;
+    c->leading = head_metadata(&first, s->headers, s->header_count, &failed);
+    if (!c->streams_in || c->leading == NULL) return;
+    struct message *m = message_new(MSG_HEADERS, c->request->call);
+    if (m == NULL) return; // it goes with the RESPONSE
+    m->metadata = c->leading;
+    c->leading = NULL;
+    give(c, m);
+}
+
+// One message is the answer; a second one makes a stream of a call that may be one.
+static int collect(struct dial_call *c, struct str *bytes, struct err *err) {
+    struct blob *message = NULL;
+    int rc = grpc_frame_feed(&c->intake.frame, bytes, &message, err);
+    if (rc <= 0) return rc;
+    if (c->message == NULL) {
+        c->message = message;
+        return 0;
+    }
+    if (!c->may_stream_in) {
+        blob_drop(message);
+        return err_set(err, STATUS_INTERNAL, "the server answered with more than one message");
+    }
+    c->streams_in = true;
+    c->intake.credit -= (int64_t)(c->message->n + message->n);
+    rc = give_item(&c->intake, c->message);
+    c->message = NULL;
+    if (rc == 0) return give_item(&c->intake, message);
+    blob_drop(message);
+    return rc;
+}
+
+static void on_data(struct http_stream *s, struct str bytes) {
+    struct dial_call *c = s->user;
+    struct err err = {0};
+    int rc = 0;
+    if (c == NULL || c->http_status != 0) {
+        http_consume(s, bytes.n);
+        return;
+    }
+    if (!c->streams_in) {
+        size_t n = bytes.n;
+        while (bytes.n > 0 && rc == 0 && !c->streams_in) rc = collect(c, &bytes, &err);
+        http_consume(s, n - bytes.n);
+    }
+    if (rc == 0 && bytes.n > 0) rc = intake_data(&c->intake, s, bytes, &err);
+    if (rc < 0)
+        dial_call_fail(c, -rc, err.text[0] == '\0' ? "the answer cannot be given on" : err.text);
+}
+
+static struct message *no_status(struct dial_call *c) {
+    char text[200];
+    if (c->http_status == 0)
+        return message_fault_new(c->request->call, STATUS_UNKNOWN,
+                                 "the server ended the call without a status");
+    snprintf(text, sizeof text, "%.100s answered HTTP %d, which is no gRPC", c->dial->address,
+             c->http_status);
+    return message_fault_new(c->request->call, status_from_http(c->http_status), text);
+}
+
+static struct message *make_response(struct dial_call *c, const struct http_header *headers,
+                                     size_t count) {
+    int status;
+    struct msg_fault *fault;
+    if (!grpc_status_read(headers, count, &status, &fault)) return no_status(c);
+    bool unary = !c->streams_in;
+    if (status == STATUS_OK && unary && c->message == NULL)
+        return message_fault_new(c->request->call, STATUS_INTERNAL,
+                                 "the server answered without a message");
+    if (status == STATUS_OK && !grpc_frame_between(&c->intake.frame) && intake_empty(&c->intake))
+        return message_fault_new(c->request->call, STATUS_INTERNAL,
+                                 "the server's last message is cut off");
+    struct message *m = message_new(MSG_RESPONSE, c->request->call);
+    if (m == NULL) {
+        msg_fault_delete(fault);
+        return NULL;
+    }
+    bool failed;
+    struct buf first = {0};
+    m->status = status;
+    m->fault = fault;
+    m->form = c->request->form;
+    m->metadata = head_metadata(&first, headers, count, &failed);
+    m->leading = c->leading;
+    c->leading = NULL;
+    if (unary && status == STATUS_OK) {
+        m->body = c->message;
+        c->message = NULL;
+    }
+    return m;
+}
+
+static void on_end(struct http_stream *s) {
+    struct dial_call *c = s->user;
+    if (c == NULL || c->final != NULL) return;
+    bool trailers = s->trailer_count > 0;
+    c->final = make_response(c, trailers ? s->trailers : s->headers,
+                             trailers ? s->trailer_count : s->header_count);
+    finish_when_given(c);
+}
+
+static void on_writable(struct http_stream *s) {
+    struct dial_call *c = s->user;
+    if (c != NULL) give_credit(c);
+}
+
+// The stream has ended and the call has not, or items of it wait for credit.
+static void lost(struct dial *d, struct dial_call *c, enum http_close why) {
+    c->stream = NULL;
+    if (c->final != NULL) return;
+    if (why == HTTP_CLOSE_REFUSED && !c->sent_items && !c->headed && ++c->attempts < ATTEMPTS) {
+        c->sent_end = false;
+        dial_wait(d, c);
+        return;
+    }
+    char text[400];
+    snprintf(text, sizeof text, "the connection to %.255s broke off", d->address);
+    dial_call_fail(c, STATUS_UNAVAILABLE, text);
+}
+
+static void on_closed(struct http_stream *s, enum http_close why) {
+    struct dial_call *c = s->user;
+    struct dial *d = http_session_user(s->session);
+    s->user = NULL;
+    if (c != NULL) lost(d, c, why);
+    dial_again(d); // its place is free for one that waits
+}
+
+const struct http_events DIAL_EVENTS = {
+    .head = on_head,
+    .data = on_data,
+    .end = on_end,
+    .writable = on_writable,
+    .closed = on_closed,
+};

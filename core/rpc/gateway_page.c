@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the api door says by itself: whole answers, errors as JSON, and its own few pages (/, /health, /metrics,
+// /favicon.ico). On the loop's thread.
+//
+// Every error has the same form, {"id","code","detail","status"}: whose error it is, the HTTP status, the text for
+// people, HTTP's words for the status.
+#include "base/encode.h"
+#include "base/metrics.h"
+#include "pb/json_lex.h"
+#include "rpc/call.h"
+
+#include <stdio.h>
+
+#define METHODS "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+#define HTTP2_INTERNAL_ERROR 0x2
+
+// A JSON string of any bytes: what is no UTF-8 becomes '?'.
+static void put_text(struct buf *out, struct str text) {
+    if (utf8_valid(text)) {
+        json_put_string(out, text);
+        return;
+    }
+    struct buf ascii = {0};
+    for (size_t i = 0; i < text.n; i++) buf_append_byte(&ascii, text.p[i] & 0x80 ? '?' : text.p[i]);
+    json_put_string(out, buf_str(&ascii));
+    out->failed = out->failed || ascii.failed;
+    buf_free(&ascii);
+}
+
+struct str gateway_id(char out[ID_MAX], const struct route *route) {
+    if (route == NULL) return str_of("api");
+    int n = snprintf(out, ID_MAX, "%.*s.%.*s", (int)route->service.n, route->service.p,
+                     (int)route->endpoint.n, route->endpoint.p);
+    return (struct str){out, n < ID_MAX ? (size_t)n : ID_MAX - 1};
+}
+
+void gateway_put_error(struct buf *out, const struct gateway_error *e) {
+    buf_append_text(out, "{\"id\":");
+    put_text(out, e->id);
+    buf_printf(out, ",\"code\":%d,\"detail\":", e->http);
+    put_text(out, e->detail);
+    buf_append_text(out, ",\"status\":");
+    put_text(out, str_of(http_reason(e->http)));
+    buf_append_byte(out, '}');
+}
+
+static int send_whole(struct http_stream *s, int status, const struct headers *h,
+                      struct blob *take_body) {
+    int rc = http_respond(s, status, h->items, h->n, false);
+    if (rc < 0) {
+        blob_drop(take_body);
+        return rc;
+    }
+    rc = http_send_blob(s, take_body);
+    return rc < 0 ? rc : http_finish(s, NULL, 0);
+}
+
+int gateway_send_error(struct rpc_loop *at, struct http_stream *s, const struct gateway_error *e,
+                       const struct blob *leading, const struct blob *trailing) {
+    struct buf text = {0};
+    gateway_put_error(&text, e);
+    struct blob *body = buf_take(&text);
+    struct headers *h = &at->out;
+    if (body == NULL || !headers_begin(h, leading, trailing, NULL)) {
+        blob_drop(body);
+        return -STATUS_RESOURCE_EXHAUSTED;
+    }
+    headers_add(h, "content-type", str_of("application/json"));
+    headers_add_number(h, "content-length", body->n);
+    if (e->http == 401) headers_add(h, "www-authenticate", str_of("Bearer"));
+    if (e->http == 405) headers_add(h, "allow", str_of(METHODS));
+    if (e->pushback) headers_add(h, "retry-after", str_of("1"));
+    if (e->request_id != 0) headers_add_hex(h, "mica-request-id", e->request_id);
+    headers_add_metadata(h, leading);
+    headers_add_metadata(h, trailing);
+    return send_whole(s, e->http, h, body);
+}
+
+int gateway_send(struct rpc_loop *at, struct http_stream *s, const char *content_type,
+                 struct blob *take_body, const struct blob *leading, const struct blob *trailing) {
+    struct headers *h = &at->out;
+    if (take_body == NULL || !headers_begin(h, leading, trailing, NULL)) {
+        blob_drop(take_body);
+        return -STATUS_RESOURCE_EXHAUSTED;
+    }
+    headers_add(h, "content-type", str_of(content_type));
+    headers_add_number(h, "content-length", take_body->n);
+    headers_add_metadata(h, leading);
+    headers_add_metadata(h, trailing);
+    return send_whole(s, 200, h, take_body);
+}
+
+// ---- the door's own pages
+
+static void render_calls(struct rpc_server *s, struct buf *out) {
+    buf_append_text(out, "# TYPE mica_calls_open gauge\n");
+    buf_printf(out, "mica_calls_open %zu\n", rpc_open_calls(s));
+    buf_append_text(out, "# TYPE mica_calls_total counter\n");
+    for (unsigned door = 0; door < DOORS; door++) {
+        for (int status = 0; status < STATUS_COUNT; status++) {
+            uint64_t n = 0;
+            for (unsigned i = 0; i < s->loop_count; i++)
+                n += atomic_load_explicit(&s->loops[i].views[door].ended[status],
+                                          memory_order_relaxed);
+            if (n > 0)
+                buf_printf(out, "mica_calls_total{door=\"%s\",code=\"%s\"} %llu\n",
+                           s->loops[0].views[door].name, status_name(status),
+                           (unsigned long long)n);
+        }
+    }
+}
+
+static struct blob *metrics_page(struct rpc_server *s) {
+    struct buf out = {0};
+    render_calls(s, &out);
+    metrics_render(&out);
+    return buf_take(&out);
+}
+
+static void send_options(struct request *r) {
+    const struct http_header headers[] = {{str_of("allow"), str_of(METHODS)}};
+    if (http_respond(r->stream, 204, headers, 1, true) < 0)
+        http_reset(r->stream, HTTP2_INTERNAL_ERROR);
+}
+
+bool gateway_fixed(struct request *r) {
+    static const char VERSION[] = "{\"version\":\"" MICA_VERSION "\"}";
+    static const char HEALTH[] = "{\"status\":\"ok\"}";
+    if (str_is(r->stream->method, "OPTIONS")) {
+        send_options(r);
+        return true;
+    }
+    if (!str_is(r->stream->method, "GET") && !str_is(r->stream->method, "HEAD")) return false;
+    const char *type = "application/json";
+    struct blob *body;
+    if (str_is(r->path, "/")) {
+        body = blob_new(VERSION, sizeof VERSION - 1);
+    } else if (str_is(r->path, "/health")) {
+        body = blob_new(HEALTH, sizeof HEALTH - 1);
+    } else if (str_is(r->path, "/favicon.ico")) {
+        type = "image/x-icon";
+        body = blob_new(NULL, 0);
+    } else if (str_is(r->path, "/metrics")) {
+        type = "text/plain; version=0.0.4";
+        body = metrics_page(r->at->server);
+    } else {
+        return false;
+    }
+    if (gateway_send(r->at, r->stream, type, body, NULL, NULL) < 0)
+        http_reset(r->stream, HTTP2_INTERNAL_ERROR);
+    return true;
+}

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+// gRPC over HTTP/2 (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), the server side of both doors.
+//
+// A method whose caller sends one message: the message is collected, and the REQUEST goes to the service when the caller
+// has ended its side. A method whose caller streams: the REQUEST goes at once, each message is an ITEM, the caller's end is END;
+// the service's CREDIT opens the caller's window (intake.h).
+//
+// An answer is always HTTP 200: head, messages, trailers with the status; or, when nothing was sent before, one block
+// of headers with the status in it ("Trailers-Only").
+#include "rpc/call.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#define RETRY_PUSHBACK_MS "100"
+#define FRAME_ON_STACK 1024
+#define HTTP2_INTERNAL_ERROR 0x2
+
+static const struct {
+    const char *type;
+    enum msg_encoding encoding;
+} TYPES[] = {{"application/grpc", MSG_PROTO},
+             {"application/grpc+proto", MSG_PROTO},
+             {"application/grpc+json", MSG_JSON}};
+#define TYPE_COUNT (sizeof TYPES / sizeof TYPES[0])
+
+// ---- answers
+
+// Memory has ended or the answer cannot be said: the stream breaks off, the service is told.
+static void break_off(struct call *c) {
+    call_cancel(c, STATUS_CANCELLED);
+    if (!c->answered) call_answered(c, STATUS_RESOURCE_EXHAUSTED);
+    http_reset(c->stream, HTTP2_INTERNAL_ERROR);
+}
+
+static bool send_head(struct call *c, const struct blob *leading) {
+    struct headers *h = &c->at->out;
+    c->headed = true;
+    if (!headers_begin(h, leading, NULL, NULL)) return false;
+    headers_add(h, "content-type", c->content_type);
+    headers_add_metadata(h, leading);
+    return http_respond(c->stream, 200, h->items, h->n, false) == 0;
+}
+
+// Takes the body.
+static bool send_frame(struct call *c, struct blob *take) {
+    struct str body = blob_str(take);
+    unsigned char frame[GRPC_FRAME_HEAD + FRAME_ON_STACK];
+    grpc_frame_head(frame, body.n);
+    if (body.n > FRAME_ON_STACK)
+        return http_send(c->stream, (struct str){(char *)frame, GRPC_FRAME_HEAD}) == 0
+                   ? http_send_blob(c->stream, take) == 0
+                   : (blob_drop(take), false);
+    memcpy(frame + GRPC_FRAME_HEAD, body.p, body.n);
+    bool sent = http_send(c->stream, (struct str){(char *)frame, GRPC_FRAME_HEAD + body.n}) == 0;
+    blob_drop(take);
+    return sent;
+}
+
+static void add_end(struct headers *h, int status, const struct msg_fault *fault, bool pushback) {
+    headers_add_status(h, status, fault);
+    if (status == STATUS_UNIMPLEMENTED) headers_add(h, "grpc-accept-encoding", str_of("identity"));
+    if (pushback) headers_add(h, "grpc-retry-pushback-ms", str_of(RETRY_PUSHBACK_MS));
+}
+
+static void end_call(struct call *c, int status, const struct msg_fault *fault,
+                     const struct blob *leading, const struct blob *trailing, bool pushback) {
+    struct headers *h = &c->at->out;
+    if (!headers_begin(h, leading, trailing, fault)) {
+        break_off(c);
+        return;
+    }
+    call_answered(c, status);
+    if (!c->headed) {
+        headers_add(h, "content-type", c->content_type);
+        headers_add_metadata(h, leading);
+    }
+    add_end(h, status, fault, pushback);
+    if (status != STATUS_OK) headers_add_hex(h, "mica-request-id", c->context->request_id);
+    headers_add_metadata(h, trailing);
+    int rc = c->headed ? http_finish(c->stream, h->items, h->n)
+                       : http_respond(c->stream, 200, h->items, h->n, true);
+    if (rc < 0) http_reset(c->stream, HTTP2_INTERNAL_ERROR);
+}
+
+// ---- from the service
+
+static void on_headers(struct call *c, struct message *m) {
+    if (!send_head(c, m->metadata)) break_off(c);
+}
+
+static void on_item(struct call *c, struct message *m) {
+    struct blob *body = m->body;
+    size_t n = blob_str(body).n;
+    m->body = NULL;
+    if ((!c->headed && !send_head(c, NULL)) || !send_frame(c, blob_hold(body))) {
+        break_off(c);
+    } else {
+        call_item_queued(c, n);
+    }
+    blob_drop(body);
+}
+
+static void on_response(struct call *c, struct message *m) {
+    bool message = m->status == STATUS_OK && !c->route->method->server_streaming;
+    if (message) {
+        struct blob *body = m->body;
+        m->body = NULL;
+        if (c->headed || send_head(c, m->leading)) {
+            message = send_frame(c, body);
+        } else {
+            message = false;
+            blob_drop(body);
+        }
+        if (!message) {
+            break_off(c);
+            return;
+        }
+    }
+    end_call(c, m->status, m->fault, c->headed ? NULL : m->leading, m->metadata, false);
+}
+
+static void on_fail(struct call *c, int status, const struct msg_fault *fault, bool pushback) {
+    end_call(c, status, fault, NULL, NULL, pushback);
+}
+
+// ---- from the caller
+
+static int send_item(struct intake *in, struct blob *take) {
+    struct call *c = (struct call *)((char *)in - offsetof(struct call, intake));
+    return call_send(c, MSG_ITEM, take, 0, 0);
+}
+
+static void collect(struct call *c, struct str bytes) {
+    struct err err = {0};
+    http_consume(c->stream, bytes.n);
+    while (bytes.n > 0) {
+        if (c->message != NULL) {
+            call_fail(c, STATUS_INTERNAL, "the call has more than one message");
+            return;
+        }
+        int rc = grpc_frame_feed(&c->intake.frame, &bytes, &c->message, &err);
+        if (rc < 0) {
+            call_fail(c, -rc, "%s", err.text);
+            return;
+        }
+    }
+}
+
+static void on_data(struct call *c, struct str bytes) {
+    if (!c->route->method->client_streaming) {
+        collect(c, bytes);
+        return;
+    }
+    struct err err = {0};
+    int rc = intake_data(&c->intake, c->stream, bytes, &err);
+    if (rc < 0) call_fail(c, -rc, "%s", err.text);
+}
+
+static void on_end(struct call *c) {
+    if (!intake_empty(&c->intake)) return; // comes again when there is credit
+    c->request_ended = true;
+    if (!grpc_frame_between(&c->intake.frame)) {
+        call_fail(c, STATUS_INTERNAL, "the call's last message is cut off");
+    } else if (c->route->method->client_streaming) {
+        call_send(c, MSG_END, NULL, 0, 0);
+    } else if (c->message == NULL) {
+        call_fail(c, STATUS_INTERNAL, "the call has no message");
+    } else {
+        struct blob *message = c->message;
+        c->message = NULL;
+        call_request(c, message);
+    }
+}
+
+static const struct call_form GRPC_FORM = {
+    .data = on_data,
+    .end = on_end,
+    .headers = on_headers,
+    .item = on_item,
+    .response = on_response,
+    .fail = on_fail,
+};
+
+// ---- heads
+
+// An HTTP error, for what is no gRPC call.
+static void refuse_http(struct request *r, int status, const char *text) {
+    const struct http_header headers[] = {
+        {str_of("content-type"), str_of("text/plain; charset=utf-8")},
+        {str_of("allow"), str_of("POST")}};
+    door_count(r->view, STATUS_UNIMPLEMENTED);
+    if (http_respond(r->stream, status, headers, status == 405 ? 2 : 1, false) < 0 ||
+        http_send(r->stream, str_of(text)) < 0 || http_finish(r->stream, NULL, 0) < 0)
+        http_reset(r->stream, HTTP2_INTERNAL_ERROR);
+}
+
+// Trailers-Only, for a call that is not begun.
+__attribute__((format(printf, 4, 5))) static void
+refuse(struct request *r, const char *content_type, int status, const char *format, ...) {
+    char text[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    struct headers *h = &r->at->out;
+    struct msg_fault *fault = msg_fault_new(str_of(text), (struct str){"", 0}, NULL);
+    door_count(r->view, status);
+    bool sent = headers_begin(h, NULL, NULL, fault);
+    if (sent) {
+        headers_add(h, "content-type", str_of(content_type));
+        add_end(h, status, fault, false);
+        sent = http_respond(r->stream, 200, h->items, h->n, true) == 0;
+    }
+    if (!sent) http_reset(r->stream, HTTP2_INTERNAL_ERROR);
+    msg_fault_delete(fault);
+}
+
+static void refuse_unknown(struct request *r, const char *type) {
+    struct str path = r->path;
+    size_t slash = path.n;
+    while (slash > 0 && path.p[slash - 1] != '/') slash--;
+    if (slash < 2) {
+        refuse(r, type, STATUS_UNIMPLEMENTED, "\"%.*s\" is no path of a gRPC method",
+               (int)(path.n < 100 ? path.n : 100), path.p);
+        return;
+    }
+    struct str service = {path.p + 1, slash - 2 < 100 ? slash - 2 : 100};
+    struct str method = {path.p + slash, path.n - slash < 100 ? path.n - slash : 100};
+    refuse(r, type, STATUS_UNIMPLEMENTED,
+           "namespace \"%.*s\" has no service \"%.*s\" with a method \"%.*s\"", (int)r->ns.n,
+           r->ns.p, (int)service.n, service.p, (int)method.n, method.p);
+}
+
+// The api door's own table knows paths in normal form; what it lacks is looked up among the proxy's, which are gRPC's.
+static const struct route *find_route(struct request *r) {
+    const struct route *route = route_find(r->view->table, r->ns, r->path);
+    if (route != NULL || r->view == &r->at->views[DOOR_PROXY]) return route;
+    struct door_view *proxy = &r->at->views[DOOR_PROXY];
+    door_refresh(proxy);
+    route = route_find(proxy->table, r->ns, r->path);
+    if (route != NULL) r->view = proxy;
+    return route;
+}
+
+static void begin(struct request *r, size_t type, int64_t deadline) {
+    struct space *space = space_get(r->view, r->ns);
+    struct blob *account = space == NULL ? NULL : account_of(r, space, true);
+    if (account == NULL && !r->route->public) {
+        refuse(r, TYPES[type].type, STATUS_UNAUTHENTICATED, "an account is required");
+        return;
+    }
+    bool failed;
+    struct buf first = {0};
+    struct blob *metadata =
+        head_metadata(&first, r->stream->headers, r->stream->header_count, &failed);
+    struct call *c = failed ? NULL : call_new(r, &GRPC_FORM, account, metadata, deadline);
+    if (c == NULL) {
+        refuse(r, TYPES[type].type, STATUS_RESOURCE_EXHAUSTED, "no memory for the call");
+        return;
+    }
+    c->content_type = str_of(TYPES[type].type);
+    c->encoding = (struct msg_form){.encoding = (uint8_t)TYPES[type].encoding};
+    intake_create(&c->intake, r->at->server->options.max_message, send_item);
+    if (r->route->method->client_streaming) call_request(c, NULL);
+}
+
+void grpc_head(struct request *r) {
+    size_t type = 0;
+    while (type < TYPE_COUNT && !head_type_is(r->head.content_type, TYPES[type].type)) type++;
+    if (type == TYPE_COUNT) {
+        refuse_http(r, 415,
+                    "This address speaks gRPC: content-type application/grpc is expected.\n");
+        return;
+    }
+    if (http_session_version(r->stream->session) != HTTP_2) {
+        refuse_http(r, 505, "gRPC needs HTTP/2.\n");
+        return;
+    }
+    if (!str_is(r->stream->method, "POST")) {
+        refuse_http(r, 405, "gRPC calls are POST requests.\n");
+        return;
+    }
+    const char *name = TYPES[type].type;
+    int64_t timeout = 0;
+    if (!head_namespace_valid(r->ns)) {
+        refuse(r, name, STATUS_INVALID_ARGUMENT,
+               "the namespace must match [a-z0-9][a-z0-9-]{0,62}");
+    } else if (r->head.timeout.n > 0 && !grpc_timeout_parse(r->head.timeout, &timeout)) {
+        refuse(r, name, STATUS_INVALID_ARGUMENT,
+               "grpc-timeout must be 1 to 8 digits and one of H M S m u n");
+    } else if ((r->route = find_route(r)) == NULL) {
+        refuse_unknown(r, name);
+    } else {
+        const struct pb_method *method = r->route->method;
+        bool unary = !method->client_streaming && !method->server_streaming;
+        bool timed = r->head.timeout.n > 0;
+        if (!timed && unary) timeout = r->at->server->options.default_deadline;
+        int64_t now = loop_now(r->at->loop);
+        int64_t deadline = !timed && timeout == 0      ? 0
+                           : timeout > INT64_MAX - now ? 0
+                                                       : now + timeout;
+        begin(r, type, deadline);
+    }
+}

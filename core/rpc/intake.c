@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rpc/intake.h"
+
+void intake_create(struct intake *in, size_t max,
+                   int (*item)(struct intake *in, struct blob *take)) {
+    *in = (struct intake){.frame = {.max = max}, .credit = MSG_WINDOW, .item = item};
+}
+
+void intake_destroy(struct intake *in) {
+    grpc_frame_free(&in->frame);
+    buf_free(&in->waiting);
+}
+
+bool intake_empty(const struct intake *in) { return in->waiting.n == in->waiting_from; }
+
+// Parses from the front of *bytes while there is credit.
+static int parse(struct intake *in, struct str *bytes, struct err *err) {
+    while (bytes->n > 0 && in->credit > 0) {
+        struct blob *message;
+        int rc = grpc_frame_feed(&in->frame, bytes, &message, err);
+        if (rc < 0) return rc;
+        if (rc == 0) break;
+        in->credit -= (int64_t)message->n;
+        rc = in->item(in, message);
+        if (rc < 0) return err_set(err, (enum status) - rc, "the receiver takes no more messages");
+    }
+    return 0;
+}
+
+int intake_data(struct intake *in, struct http_stream *stream, struct str bytes, struct err *err) {
+    size_t n = bytes.n;
+    if (intake_empty(in)) {
+        int rc = parse(in, &bytes, err);
+        if (stream != NULL) http_consume(stream, n - bytes.n);
+        if (rc < 0) return rc;
+    }
+    buf_append_str(&in->waiting, bytes);
+    if (in->waiting.failed)
+        return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for a message");
+    return 0;
+}
+
+int intake_credit(struct intake *in, struct http_stream *stream, uint32_t credit, struct err *err) {
+    in->credit += credit;
+    if (intake_empty(in)) return 0;
+    struct str rest = {buf_p(&in->waiting) + in->waiting_from, in->waiting.n - in->waiting_from};
+    size_t before = rest.n;
+    int rc = parse(in, &rest, err);
+    in->waiting_from += before - rest.n;
+    if (rest.n < in->waiting_from) { // more is done than waits: move the rest to the front
+        if (rest.n > 0) memmove(buf_p(&in->waiting), rest.p, rest.n);
+        in->waiting.n = rest.n;
+        in->waiting_from = 0;
+    }
+    if (stream != NULL) http_consume(stream, before - rest.n);
+    return rc;
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// gRPC messages that come from the peer on their way to a port that gives credit for them.
+//
+// While there is credit, bytes are parsed as they come and given back to HTTP's flow control at once; what is sent to the port
+// is bounded by the credit. Without credit bytes wait unparsed and are not given back, so the peer stalls when its
+// window is used up. So one stream holds at most a window here, one message that is not whole yet, and MSG_WINDOW there.
+// A message may be longer than the credit that is left: it is sent when any is left, else long ones could never go.
+#pragma once
+
+#include "msg/message.h"
+#include "net/http.h"
+#include "rpc/grpc_frame.h"
+
+struct intake {
+    struct grpc_frame frame;
+    struct buf waiting; // bytes that came without credit, not yet consumed
+    size_t waiting_from;
+    int64_t credit;
+    // Gives a message to the port; negative stops the intake.
+    int (*item)(struct intake *in, struct blob *take);
+};
+
+void intake_create(struct intake *in, size_t max,
+                   int (*item)(struct intake *in, struct blob *take));
+void intake_destroy(struct intake *in);
+// `stream` is where bytes are given back; NULL when it has ended. Negative: of the frame or of `item`; nothing more may be fed.
+int intake_data(struct intake *in, struct http_stream *stream, struct str bytes, struct err *err);
+int intake_credit(struct intake *in, struct http_stream *stream, uint32_t credit, struct err *err);
+bool intake_empty(
+    const struct intake *in); // nothing waits; with grpc_frame_between: all has been given on

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// Route tables and the slots that hold the current one.
+//
+// A table is filled once (install.c), then read by many threads without a lock. A slot is a pointer to the current table:
+// a loop compares it with the table that it holds, one atomic read a request, and takes the lock only when they differ.
+// The loop's own reference keeps the address of its table from being used again, so the comparison cannot be fooled.
+#include "rpc/route.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#define KEY_ON_STACK 512
+
+struct route_slot {
+    _Atomic(struct route_table *) current; // one reference
+    pthread_mutex_t lock;                  // held while `current` changes, or is held by a reader
+};
+
+struct route_table *route_table_hold(struct route_table *t) {
+    if (t != NULL) atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+    return t;
+}
+
+void route_table_drop(struct route_table *t) {
+    if (t == NULL) return;
+    unsigned before = atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel);
+    assert(before > 0);
+    if (before > 1) return;
+    for (struct map_entry *e = map_next(&t->routes, NULL); e != NULL; e = map_next(&t->routes, e)) {
+        struct route *route = e->value;
+        port_drop(route->port);
+        pb_pool_drop(route->pool);
+        free(route);
+    }
+    map_free(&t->routes);
+    blob_drop(t->loopback);
+    free(t);
+}
+
+static const struct route *find(const struct route_table *t, struct str ns, struct str path) {
+    char stack[KEY_ON_STACK];
+    size_t n = ns.n + 1 + path.n;
+    char *key = n <= sizeof stack ? stack : malloc(n);
+    if (key == NULL) return NULL;
+    memcpy(key, ns.p, ns.n);
+    key[ns.n] = '\0';
+    memcpy(key + ns.n + 1, path.p, path.n);
+    const struct route *route = map_get(&t->routes, (struct str){key, n});
+    if (key != stack) free(key);
+    return route;
+}
+
+const struct route *route_find(const struct route_table *t, struct str ns, struct str path) {
+    if (t == NULL) return NULL;
+    const struct route *route = find(t, ns, path);
+    return route != NULL ? route : find(t, (struct str){"", 0}, path);
+}
+
+// ---- slots
+
+struct route_slot *route_slot_new(void) {
+    struct route_slot *slot = calloc(1, sizeof *slot);
+    if (slot == NULL) return NULL;
+    if (pthread_mutex_init(&slot->lock, NULL) != 0) {
+        free(slot);
+        return NULL;
+    }
+    return slot;
+}
+
+void route_slot_delete(struct route_slot *slot) {
+    if (slot == NULL) return;
+    route_table_drop(atomic_load(&slot->current));
+    pthread_mutex_destroy(&slot->lock);
+    free(slot);
+}
+
+void route_slot_install(struct route_slot *slot, struct route_table *take) {
+    pthread_mutex_lock(&slot->lock);
+    struct route_table *old = atomic_exchange(&slot->current, take);
+    pthread_mutex_unlock(&slot->lock);
+    route_table_drop(old);
+}
+
+struct route_table *route_slot_view(struct route_slot *slot, struct route_table **held) {
+    if (atomic_load_explicit(&slot->current, memory_order_acquire) == *held) return *held;
+    pthread_mutex_lock(&slot->lock);
+    struct route_table *now = route_table_hold(atomic_load(&slot->current));
+    pthread_mutex_unlock(&slot->lock);
+    route_table_drop(*held);
+    *held = now;
+    return now;
+}

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+// The life of a server, on the main thread:
+//
+//   check options -> lock the data folder -> parts -> bind both doors -> platform services -> runtime runs what was asked for
+//   -> ready: the doors accept, one line on standard output
+//   -> a signal: stop accepting, shut connections down gracefully, wait for calls (DRAIN at most)
+//   -> users' services stop -> platform services stop -> parts end -> exit
+//
+// The doors are bound early, so that an address in use is found before anything has run, and accept late, so that the first
+// connection finds everything. A fault at start is one line on standard error and exit code 1; it takes the same way
+// out. A second signal ends the process at once.
+//
+// All functions here run on the main thread; what other threads report (ready, closed) is posted.
+#include "server.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "deploy.h"
+#include "net/conn.h"
+#include "parts.h"
+#include "platform.h"
+#include "store/data_folder.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define DRAIN (10 * NS_PER_SECOND)
+#define LOOK_EVERY 10 // milliseconds, while calls drain
+
+struct farewell { // tells a loop to shut its connections down
+    struct loop_task task;
+    struct loop *loop;
+};
+
+struct server {
+    const struct server_options *options;
+    struct data_folder data;
+    struct parts parts;
+    struct deploy deploy;
+    struct platform platform;
+    struct native_routes routes;
+    struct native_server native;
+    struct door doors[2];
+    struct acceptor *acceptors[2];
+    uv_signal_t signals[2];
+    uv_timer_t drain;
+    int64_t drain_until;
+    struct farewell *farewells;
+    struct main_task ready_task, closed_task;
+    atomic_bool told; // runtime has said that it is ready, or not
+    char fault[1000]; // why it is not
+    bool platform_up; // or has failed
+    bool ready_said;
+    bool accepting;
+    bool stopping;
+    int code;
+};
+
+static const char *const DOOR_FLAGS[2] = {"--api", "--proxy"};
+
+static void begin_stop(struct server *s);
+
+// The one line that says why the server does not start.
+static int complain(const char *text) {
+    fprintf(stderr, "mica: %s\n", text);
+    return 1;
+}
+
+// ---- options
+static const char *address_of(const struct server_options *o, int door) {
+    return door == 0 ? o->api : o->proxy;
+}
+
+static int check_options(const struct server_options *o, struct err *err) {
+    for (int door = 0; door < 2 && !o->insecure; door++) {
+        struct err why = {0};
+        const char *address = address_of(o, door);
+        if (address_is_loopback(address, &why)) continue;
+        if (why.code != 0)
+            return err_set(err, why.code, "%s %s: %.400s", DOOR_FLAGS[door], address, why.text);
+        return err_set(err, STATUS_INVALID_ARGUMENT,
+                       "%s %s listens beyond this machine without encryption or accounts: add "
+                       "--insecure if you mean it",
+                       DOOR_FLAGS[door], address);
+    }
+    int level = log_level_parse(o->log_level);
+    if (level < 0)
+        return err_set(err, STATUS_INVALID_ARGUMENT, "--log-level: unknown level \"%s\"",
+                       o->log_level);
+    log_set_level((enum log_level)level);
+    return 0;
+}
+
+// ---- ready
+static void go(struct server *s) {
+    if (!s->platform_up || !s->ready_said || s->stopping) return;
+    for (int door = 0; door < 2; door++) acceptor_start(s->acceptors[door]);
+    s->accepting = true;
+    printf("mica ready: api=http://%s proxy=%s\n", acceptor_address(s->acceptors[0]),
+           acceptor_address(s->acceptors[1]));
+    fflush(stdout);
+}
+
+static void on_ready(struct main_task *task) {
+    struct server *s = (struct server *)((char *)task - offsetof(struct server, ready_task));
+    s->ready_said = true;
+    if (s->fault[0] != '\0') {
+        if (!s->stopping) s->code = complain(s->fault);
+        begin_stop(s);
+    } else {
+        go(s);
+    }
+}
+
+// From a worker.
+static void ready(void *user, const char *fault) {
+    struct server *s = user;
+    if (atomic_exchange(&s->told, true)) return; // it is said once
+    snprintf(s->fault, sizeof s->fault, "%s", fault);
+    for (char *p = s->fault; *p != '\0'; p++) {
+        if (*p == '\n') *p = ' '; // one line
+    }
+    s->ready_task.run = on_ready;
+    main_loop_post(&s->parts.main, &s->ready_task);
+}
+
+// ---- stop
+static void platform_stopped(void *user, const struct err *err) {
+    struct server *s = user;
+    (void)err;
+    main_loop_stop(&s->parts.main);
+}
+
+static void on_users_gone(struct main_task *task) {
+    struct server *s = (struct server *)((char *)task - offsetof(struct server, closed_task));
+    platform_stop(&s->platform, platform_stopped, s);
+}
+
+static void users_gone(void *user) { // any thread
+    struct server *s = user;
+    s->closed_task.run = on_users_gone;
+    main_loop_post(&s->parts.main, &s->closed_task);
+}
+
+static void on_drain(uv_timer_t *timer) {
+    struct server *s = timer->data;
+    int64_t left = s->drain_until - clock_now();
+    size_t open = rpc_open_calls(s->parts.rpc);
+    if (open > 0 && left > 0) return;
+    uv_timer_stop(timer);
+    if (open > 0)
+        log_printf(LOG_WARN, "server", "%zu calls are cut off: they took too long to finish", open);
+    deploy_close(&s->deploy, left > 0 ? left : 0, users_gone, s);
+}
+
+static void say_farewell(struct loop *loop, struct loop_task *task) {
+    (void)task;
+    loop_shutdown_connections(loop);
+}
+
+static void drain_connections(struct server *s) {
+    s->farewells = calloc(s->parts.loop_count, sizeof *s->farewells);
+    for (unsigned i = 0; s->farewells != NULL && i < s->parts.loop_count; i++) {
+        s->farewells[i].task.run = say_farewell;
+        loop_post(&s->parts.loops[i], &s->farewells[i].task);
+    }
+}
+
+static void begin_stop(struct server *s) {
+    if (s->stopping) return;
+    s->stopping = true;
+    for (int door = 0; door < 2; door++) {
+        acceptor_close(s->acceptors[door]);
+        s->acceptors[door] = NULL;
+    }
+    if (!s->platform_up) return; // on_platform goes on, it will be soon
+    drain_connections(s);
+    s->drain_until = clock_now() + DRAIN;
+    uv_timer_start(&s->drain, on_drain, 0, LOOK_EVERY);
+}
+
+static void on_platform(void *user, const struct err *err) {
+    struct server *s = user;
+    s->platform_up = true;
+    if (err->code != 0 && !s->stopping) s->code = complain(err->text);
+    if (err->code == 0 && !s->stopping) {
+        go(s);
+        return;
+    }
+    if (!s->stopping)
+        begin_stop(s);
+    else
+        uv_timer_start(&s->drain, on_drain, 0, LOOK_EVERY);
+}
+
+static void on_signal(uv_signal_t *signal, int number) {
+    struct server *s = signal->data;
+    if (s->stopping) _exit(1); // asked twice: whoever asks has waited long enough
+    log_printf(LOG_INFO, "server", "stopping (%s)", number == SIGINT ? "SIGINT" : "SIGTERM");
+    begin_stop(s);
+}
+
+// ---- start
+static int bind_door(struct server *s, int door, struct err *err) {
+    struct err why = {0};
+    const char *address = address_of(s->options, door);
+    s->acceptors[door] = acceptor_new(&s->parts.main.uv, address, &s->doors[door], s->parts.loops,
+                                      s->parts.loop_count, &why);
+    if (s->acceptors[door] != NULL) return 0;
+    if (why.code == STATUS_ALREADY_EXISTS)
+        snprintf(why.text, sizeof why.text,
+                 "the address is in use; stop the other program or choose another port");
+    return err_set(err, why.code, "cannot listen on %s (%s): %.400s", address, DOOR_FLAGS[door],
+                   why.text);
+}
+
+static unsigned cores(void) {
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : (unsigned)n;
+}
+
+static int make_parts(struct server *s, struct err *err) {
+    const struct server_options *o = s->options;
+    unsigned io = o->io != 0 ? o->io : cores() / 4 > 0 ? cores() / 4 : 1;
+    unsigned workers = o->workers != 0 ? o->workers : cores();
+    int rc = parts_create(&s->parts, io, workers, err);
+    if (rc < 0) return rc;
+    struct parts *p = &s->parts;
+    deploy_create(&s->deploy, &p->main, p->sched, &p->host, p->directory);
+    s->routes = (struct native_routes){p->directory, p->api, p->proxy};
+    s->native = (struct native_server){.run = (const char *const *)o->run,
+                                       .run_count = o->run_count,
+                                       .platform = PLATFORM_NAMES,
+                                       .platform_count = PLATFORM_COUNT,
+                                       .ready = ready,
+                                       .user = s};
+    natives_add(&p->natives, &NATIVE_ROUTES, &s->routes);
+    natives_add(&p->natives, &NATIVE_DEPLOY, &s->deploy);
+    natives_add(&p->natives, &NATIVE_SERVER, &s->native);
+    natives_add(&p->natives, &NATIVE_CRYPTO, &p->main);
+    s->doors[0] = rpc_door_api(p->rpc);
+    s->doors[1] = rpc_door_proxy(p->rpc);
+    return 0;
+}
+
+static void watch_signals(struct server *s) {
+    static const int NUMBERS[2] = {SIGTERM, SIGINT};
+    for (int i = 0; i < 2; i++) {
+        uv_signal_init(&s->parts.main.uv, &s->signals[i]);
+        s->signals[i].data = s;
+        uv_signal_start(&s->signals[i], on_signal, NUMBERS[i]);
+    }
+    uv_timer_init(&s->parts.main.uv, &s->drain);
+    s->drain.data = s;
+}
+
+static void unwatch_signals(struct server *s) {
+    for (int i = 0; i < 2; i++) uv_close((uv_handle_t *)&s->signals[i], NULL);
+    uv_close((uv_handle_t *)&s->drain, NULL);
+}
+
+int server_run(const struct server_options *options) {
+    struct server *s = calloc(1, sizeof *s);
+    struct err err = {0};
+    if (s == NULL) return complain("out of memory");
+    s->options = options;
+    s->data.lock = -1;
+    if (check_options(options, &err) < 0 || data_folder_open(&s->data, options->data, &err) < 0 ||
+        make_parts(s, &err) < 0) {
+        data_folder_close(&s->data);
+        free(s);
+        return complain(err.text);
+    }
+    if (bind_door(s, 0, &err) == 0 && bind_door(s, 1, &err) == 0) {
+        watch_signals(s);
+        platform_start(&s->platform, &s->parts, on_platform, s);
+        main_loop_run(&s->parts.main);
+        unwatch_signals(s);
+    } else {
+        if (s->acceptors[0] != NULL) acceptor_close(s->acceptors[0]);
+        s->code = complain(err.text);
+    }
+    int code = s->code;
+    parts_destroy(&s->parts);
+    deploy_destroy(&s->deploy);
+    data_folder_close(&s->data);
+    free(s->farewells);
+    free(s);
+    return code;
+}
+
+void server_options_free(struct server_options *o) {
+    for (size_t i = 0; i < o->run_count; i++) free(o->run[i]);
+    free(o->run);
+    free(o->data);
+    free(o->api);
+    free(o->proxy);
+    free(o->log_level);
+    *o = (struct server_options){0};
+}

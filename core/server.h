@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// The server: starts the parts in order, runs until it is told to stop, and stops them in the reverse order.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+// What `mica server` was told. Texts are owned; NULL or 0 is the default.
+struct server_options {
+    char *data;  // ~/.mica/data
+    char *api;   // 127.0.0.1:8080
+    char *proxy; // 127.0.0.1:8081
+    char *log_level;
+    unsigned io;      // a quarter of the cores
+    unsigned workers; // the cores
+    char **run;       // folders
+    size_t run_count;
+    bool insecure;
+};
+
+// Blocks. The exit code: 0 after a stop, 1 for a fault at start, which is one line on stderr.
+int server_run(const struct server_options *options);
+void server_options_free(struct server_options *options);

@@ -1,0 +1,343 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- core.definition: checks what main.lua returned against the contract, and gives what the core runs.
+--
+-- Everything wrong is an error that stops the deployment and names file and line. The stack cannot tell the line (main.lua
+-- has returned), so `place` looks for the words in its text; a fault that stands in another file is told at mica.service.
+-- This chunk is loaded for one call and not kept.
+local core = ...
+local suggest = core.use("mica.suggest")
+local units = core.use("mica.units")
+local sorted = core.use("mica.sorted")
+
+-- ---- faults --------------------------------------------------------------------------------------------------------------
+
+local function first_line(pattern, after)
+  local text = core.file("main.lua") or ""
+  local number = 0
+  for line in (text .. "\n"):gmatch("(.-)\n") do
+    number = number + 1
+    if number >= after and line:find(pattern) then return number end
+  end
+end
+
+local function escaped(word) return (word:gsub("%W", "%%%0")) end
+
+-- "main.lua:12: ", where a word is a key, a text or the end of a function's name.
+local function place(word)
+  local start = first_line("mica%.service%f[^%w_]", 1) or 1
+  local line
+  if word then
+    local w = escaped(word)
+    line = first_line("%f[%w_]" .. w .. "%s*=", start) or first_line('["\']' .. w .. '["\']', start)
+      or first_line("function%s+[%w_.:]*[.:]" .. w .. "%s*%(", 1) or first_line("[.]" .. w .. "%s*=", 1)
+  end
+  return ("main.lua:%d: "):format(line or start)
+end
+
+local function fail(word, fmt, ...)
+  error(place(word) .. fmt:format(...), 0)
+end
+
+local function check_keys(what, t, known)
+  for key in sorted(t) do
+    if not known[key] then
+      fail(tostring(key), '%s has no key "%s"%s', what, tostring(key), suggest.hint(key, known))
+    end
+  end
+end
+
+local function want(value, kind, word, what)
+  if value ~= nil and type(value) ~= kind then fail(word, "%s must be a %s, got %s", what, kind, type(value)) end
+  return value
+end
+
+local function want_list(value, word, what)
+  want(value, "table", word, what)
+  for key, item in sorted(value or {}) do
+    if type(key) ~= "number" or type(item) ~= "string" then fail(word, "%s must be a list of strings", what) end
+  end
+  return value
+end
+
+local function duration(value, word, what)
+  if value == nil then return nil end
+  local seconds, fault = units.duration(value)
+  if not seconds then fail(word, "%s: %s", what, fault) end
+  return seconds
+end
+
+local function size(value, word, what)
+  if value == nil then return nil end
+  local bytes, fault = units.size(value)
+  if not bytes then fail(word, "%s: %s", what, fault) end
+  return bytes
+end
+
+local function count(value, word, what)
+  if value ~= nil and (type(value) ~= "number" or value < 0 or value ~= math.floor(value)) then
+    fail(word, "%s must be a whole number, 0 or more", what)
+  end
+  return value
+end
+
+local function share(value, word, what)
+  if value ~= nil and (type(value) ~= "number" or value <= 0) then fail(word, "%s must be a number above 0", what) end
+  return value
+end
+
+-- ---- keys ----------------------------------------------------------------------------------------------------------------
+
+local KEYS = { name = true, handlers = true, public = true, endpoints = true, http = true, events = true, schedule = true,
+  topics = true, config = true, uses = true, json = true, limits = true, wrap = true, on_start = true, on_stop = true,
+  on_health = true, on_export = true, on_import = true }
+
+-- To accept and ignore these would be to promise what does not happen.
+local UNSUPPORTED = { "http", "events", "schedule", "topics", "config", "on_health", "on_export", "on_import" }
+
+local LIMITS = { memory = size, cpu = duration, share = share, deadline = duration, concurrency = count, queue = count,
+  streams = count, timers = count, message = size, body = size, log = size }
+
+local USES = { call = true, http = true, consume = true, publish = true, config = true, dial = true, native = true }
+
+local function check_name(name)
+  if name == nil then return end
+  want(name, "string", "name", "name")
+  if not name:find("^%l[%l%d.-]*$") or name:find("..", 1, true) or name:find("%.$") then
+    fail("name", "%q is no name for a service: letters a-z, digits, - and dots, beginning with a letter", name)
+  end
+end
+
+local function check_limits(limits)
+  want(limits, "table", "limits", "limits")
+  check_keys("limits", limits or {}, LIMITS)
+  local parsed = {}
+  for key, value in sorted(limits or {}) do parsed[key] = LIMITS[key](value, key, "limits." .. key) end
+  return parsed
+end
+
+local function check_uses(uses)
+  want(uses, "table", "uses", "uses")
+  check_keys("uses", uses or {}, USES)
+  for key, list in sorted(uses or {}) do want_list(list, key, "uses." .. key) end
+end
+
+local function check_json(json)
+  want(json, "table", "json", "json")
+  check_keys("json", json or {}, { names = true, defaults = true, int64 = true })
+  if not json then return end
+  if json.names ~= nil and json.names ~= "camel" then fail("names", 'json.names can only be "camel"') end
+  if json.int64 ~= nil and json.int64 ~= "number" then fail("int64", 'json.int64 can only be "number"') end
+  want(json.defaults, "boolean", "defaults", "json.defaults")
+end
+
+local function check_wrap(wrap)
+  want(wrap, "table", "wrap", "wrap")
+  for key, fn in sorted(wrap or {}) do
+    if type(key) ~= "number" or type(fn) ~= "function" then
+      fail("wrap", "wrap must be a list of functions: { function(ctx, req, next) return next() end }")
+    end
+  end
+  return wrap or {}
+end
+
+-- ---- the contract --------------------------------------------------------------------------------------------------------
+
+-- The contract by what authors call things: services and methods by short name (where only one has it) and by full name.
+local function read_contract()
+  local c = { services = {}, ambiguous = {}, methods = {}, list = {}, names = {} }
+  for _, service in ipairs(core.contract()) do
+    c.list[#c.list + 1] = service
+    if c.services[service.name] then c.ambiguous[service.name] = true end
+    c.services[service.name] = service
+  end
+  for _, service in ipairs(c.list) do
+    c.services[service.full_name] = service
+    service.by_name = {}
+    service.shown = c.ambiguous[service.name] and service.full_name or service.name
+    for _, method in ipairs(service.methods) do
+      service.by_name[method.name] = method
+      method.service, method.endpoint = service, service.shown .. "." .. method.name
+      c.methods[method.endpoint], c.methods[service.full_name .. "." .. method.name] = method, method
+      c.names[#c.names + 1] = method.endpoint
+    end
+  end
+  return c
+end
+
+local function find_service(c, name)
+  if c.ambiguous[name] then
+    fail(name, 'handlers: several proto services are called "%s": write the full name, such as ["package.%s"]', name, name)
+  end
+  local service = c.services[name]
+  if not service then
+    fail(name, 'handlers: the contract has no service "%s"%s', tostring(name), suggest.hint(name, c.services))
+  end
+  return service
+end
+
+local function find_method(c, name, what)
+  local method = c.methods[name]
+  if not method then
+    fail(tostring(name), '%s: the contract has no endpoint "%s"%s', what, tostring(name), suggest.hint(name, c.names))
+  end
+  return method
+end
+
+local function check_handlers(c, handlers)
+  if handlers == nil then fail(nil, "mica.service wants handlers: { %s = { ... } }", c.list[1] and c.list[1].name or "Name") end
+  want(handlers, "table", "handlers", "handlers")
+  for name, functions in sorted(handlers) do
+    local service = find_service(c, name)
+    want(functions, "table", service.name, "handlers." .. tostring(name))
+    if service.handlers then fail(name, 'handlers: the service "%s" stands there twice', service.full_name) end
+    service.handlers = functions
+    for method, fn in sorted(functions) do
+      if not service.by_name[method] then
+        fail(tostring(method), 'the service "%s" has no method "%s"%s', service.full_name, tostring(method),
+          suggest.hint(method, service.by_name))
+      end
+      want(fn, "function", method, "handlers." .. name .. "." .. method)
+    end
+  end
+end
+
+local function warnings(c)
+  local list = {}
+  for _, service in ipairs(c.list) do
+    for _, method in ipairs(service.methods) do
+      if not (service.handlers and service.handlers[method.name]) then
+        list[#list + 1] = ("%s has no handler: it answers UNIMPLEMENTED"):format(method.endpoint)
+      end
+    end
+  end
+  return list
+end
+
+local function check_public(c, public)
+  if public == nil then return end
+  if public == true then
+    for _, method in pairs(c.methods) do method.public = true end
+    return
+  end
+  if type(public) ~= "table" then fail("public", 'public must be true, or a list of endpoints: { "Posts.Query" }') end
+  for _, name in ipairs(want_list(public, "public", "public")) do
+    if name:find("^%u+ /") then
+      fail(name, 'public: "%s" is a raw HTTP route, which is not supported by this version', name)
+    end
+    find_method(c, name, "public").public = true
+  end
+end
+
+local ENDPOINT_KEYS = { validate = true, deadline = true, cache = true, hidden = true, path = true, affinity = true }
+
+local function check_endpoints(c, endpoints)
+  want(endpoints, "table", "endpoints", "endpoints")
+  for name, options in sorted(endpoints or {}) do
+    local method = find_method(c, name, "endpoints")
+    local what = ('endpoints["%s"]'):format(name)
+    want(options, "table", name, what)
+    check_keys(what, options, ENDPOINT_KEYS)
+    method.deadline = duration(options.deadline, "deadline", what .. ".deadline")
+    duration(options.cache, "cache", what .. ".cache")
+    method.hidden = want(options.hidden, "boolean", "hidden", what .. ".hidden")
+    method.http = want(options.path, "string", "path", what .. ".path")
+    if method.http and not method.http:find("^%u+ /%S*$") then
+      fail("path", '%s.path: "%s" is no route: write "GET /posts/{id}"', what, method.http)
+    end
+    want(options.affinity, "string", "affinity", what .. ".affinity")
+    method.rules = want(options.validate, "table", "validate", what .. ".validate")
+    if method.rules and method.client_streaming then
+      fail(name, "%s.validate: a method that takes a stream cannot be validated before it runs", what)
+    end
+  end
+end
+
+-- ---- what runs -----------------------------------------------------------------------------------------------------------
+
+local function validated(method, handler)
+  local check, fault = core.use("mica.validate").compile(method.input, method.rules)
+  if not check then fail(fault.field, 'endpoints["%s"].validate: %s', method.endpoint, fault.text) end
+  return function(ctx, req, stream)
+    check(req)
+    return handler(ctx, req, stream)
+  end
+end
+
+local function wrapped(wrapper, handler)
+  return function(ctx, req, stream)
+    return wrapper(ctx, req, function() return handler(ctx, req, stream) end)
+  end
+end
+
+local function wrapped_stream(wrapper, handler)
+  return function(ctx, stream)
+    return wrapper(ctx, nil, function() return handler(ctx, stream) end)
+  end
+end
+
+-- Without rules and wrappers this is the author's own function.
+local function compose(method, handler, wrap)
+  if method.rules and next(method.rules) then handler = validated(method, handler) end
+  local around = method.client_streaming and wrapped_stream or wrapped
+  for i = #wrap, 1, -1 do handler = around(wrap[i], handler) end
+  return handler
+end
+
+local function build(c, wrap)
+  local handlers, deadlines = {}, {}
+  for _, service in ipairs(c.list) do
+    for _, method in ipairs(service.methods) do
+      local handler = service.handlers and service.handlers[method.name]
+      if handler then handlers[method.index] = compose(method, handler, wrap) end
+      deadlines[method.index] = method.deadline
+    end
+  end
+  return handlers, deadlines
+end
+
+local function check(def)
+  if core.service_mt == nil or getmetatable(def) ~= core.service_mt then
+    error(("main.lua:%d: main.lua must return mica.service { ... }, it returned %s"):format(
+      first_line("mica%.service%f[^%w_]", 1) or 1, def == nil and "nothing" or "a " .. type(def)), 0)
+  end
+  check_keys("mica.service", def, KEYS)
+  for _, key in ipairs(UNSUPPORTED) do
+    if def[key] ~= nil then fail(key, 'mica.service: "%s" is not supported by this version', key) end
+  end
+  check_name(def.name)
+  check_uses(def.uses)
+  check_json(def.json)
+  want(def.on_start, "function", "on_start", "on_start")
+  want(def.on_stop, "function", "on_stop", "on_stop")
+  local c = read_contract()
+  check_handlers(c, def.handlers)
+  check_public(c, def.public)
+  check_endpoints(c, def.endpoints)
+  return c, check_limits(def.limits), check_wrap(def.wrap)
+end
+
+local M = {}
+
+local function describe(def)
+  local c, limits = check(def)
+  return core.library("mica.describe")(core) {
+    name = def.name or core.service, services = c.list, limits = limits, warnings = warnings(c),
+  }
+end
+M.describe = describe
+
+-- `describe` reads the definition once more, so that a VM that is never asked holds nothing for it.
+function M.read(def)
+  local c, limits, wrap = check(def)
+  local handlers, deadlines = build(c, wrap)
+  return {
+    handlers = handlers,
+    deadlines = deadlines,
+    limits = limits,
+    on_start = def.on_start,
+    on_stop = def.on_stop,
+    describe = function() return core.library("mica.definition")(core).describe(def) end,
+  }
+end
+
+return M

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// Installing route tables, finding routes in them, and slots.
+#include "rpc_testing.h"
+
+#include "rpc/route.h"
+
+#include "base/random.h"
+
+#include <mica/core/v1/core.pb-c.h>
+
+typedef Mica__Core__V1__Route Route;
+
+static struct pb_pool *pool;
+static struct keeper service;
+static struct directory *directory;
+static struct route_slot *api, *proxy;
+
+static int set_up(void **state) {
+    (void)state;
+    assert_int_equal(random_start(), 0);
+    pool = echo_pool();
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    assert_int_equal(atomic_load(&pool->refs), 1);
+    pb_pool_drop(pool);
+    return 0;
+}
+
+static int set_up_each(void **state) {
+    (void)state;
+    keeper_create(&service);
+    directory = directory_new();
+    api = route_slot_new();
+    proxy = route_slot_new();
+    assert_int_equal(directory_put(directory, "mica", "echo", "", &service.port, pool, NULL, NULL, 5), 0);
+    assert_int_equal(directory_put(directory, "", "registry", "", &service.port, pool, NULL, NULL, 6), 0);
+    return 0;
+}
+
+static int tear_down_each(void **state) {
+    (void)state;
+    route_slot_delete(api);
+    route_slot_delete(proxy);
+    directory_delete(directory);
+    assert_int_equal(atomic_load(&service.port.refs), 1);
+    keeper_destroy(&service);
+    return 0;
+}
+
+static Route route(char *ns, char *path, char *name, char *endpoint) {
+    Route r = MICA__CORE__V1__ROUTE__INIT;
+    r.namespace_ = ns;
+    r.path = path;
+    r.service = name;
+    r.endpoint = endpoint;
+    return r;
+}
+
+// The names that the answer lists, joined by commas.
+static int install(char *door, Route *routes, size_t count, Mica__Core__V1__Account *loopback,
+                   char missing[200], struct err *err) {
+    Mica__Core__V1__InstallRequest request = MICA__CORE__V1__INSTALL_REQUEST__INIT;
+    Route *list[16];
+    for (size_t i = 0; i < count; i++) list[i] = &routes[i];
+    request.door = door;
+    request.routes = list;
+    request.n_routes = count;
+    request.loopback = loopback;
+    uint8_t bytes[4096];
+    size_t n = mica__core__v1__install_request__pack(&request, bytes);
+    struct buf response = {0};
+    int rc = route_install(directory, api, proxy, (struct str){(char *)bytes, n}, &response, err);
+    missing[0] = '\0';
+    if (rc == 0) {
+        Mica__Core__V1__InstallResponse *answer = mica__core__v1__install_response__unpack(
+            NULL, response.n, (const uint8_t *)buf_str(&response).p);
+        assert_non_null(answer);
+        for (size_t i = 0; i < answer->n_missing; i++) {
+            strcat(missing, answer->missing[i]);
+            strcat(missing, ",");
+        }
+        mica__core__v1__install_response__free_unpacked(answer, NULL);
+    }
+    buf_free(&response);
+    return rc;
+}
+
+static void test_install(void **state) {
+    (void)state;
+    char missing[200];
+    Route routes[] = {route("mica", "/echo/say", "echo", "Echo.Say"),
+                      route("", "/registry/list", "registry", "Other.Say"),
+                      route("mica", "/gone", "gone", "Gone.Call"),
+                      route("mica", "/gone/too", "gone", "Gone.Two"),
+                      route("mica", "/echo/none", "echo", "Echo.None")};
+    routes[0].public_ = 1;
+    routes[0].prefix = "/echo";
+    assert_int_equal(install("api", routes, 5, NULL, missing, NULL), 0);
+    assert_string_equal(missing, "gone,echo,");
+    struct route_table *table = NULL;
+    assert_null(route_slot_view(proxy, &table));
+    assert_non_null(route_slot_view(api, &table));
+    const struct route *r = route_find(table, str_of("mica"), str_of("/echo/say"));
+    assert_non_null(r);
+    assert_ptr_equal(r->port, &service.port);
+    assert_true(str_is(r->method->path, "/echo.Echo/Say"));
+    assert_true(str_is(r->service, "echo") && str_is(r->endpoint, "Echo.Say") && str_is(r->prefix, "/echo"));
+    assert_true(r->public);
+    assert_int_equal(r->generation, 5);
+    assert_null(route_find(table, str_of("acme"), str_of("/echo/say")));
+    assert_null(route_find(table, str_of("mica"), str_of("/gone")));
+    r = route_find(table, str_of("acme"), str_of("/registry/list")); // every namespace
+    assert_non_null(r);
+    assert_false(r->public);
+    assert_null(table->loopback);
+    route_table_drop(table);
+}
+
+static void test_long_keys(void **state) {
+    (void)state;
+    char missing[200];
+    char path[900];
+    memset(path, 'a', sizeof path);
+    path[0] = '/';
+    path[sizeof path - 1] = '\0';
+    Route routes[] = {route("mica", path, "echo", "Echo.Say")};
+    assert_int_equal(install("proxy", routes, 1, NULL, missing, NULL), 0);
+    struct route_table *table = NULL;
+    route_slot_view(proxy, &table);
+    assert_non_null(route_find(table, str_of("mica"), str_of(path)));
+    path[5] = 'b';
+    assert_null(route_find(table, str_of("mica"), str_of(path)));
+    assert_null(route_find(NULL, str_of("mica"), str_of(path)));
+    route_table_drop(table);
+}
+
+static void test_loopback_account(void **state) {
+    (void)state;
+    char missing[200];
+    Mica__Core__V1__Account account = MICA__CORE__V1__ACCOUNT__INIT;
+    account.id = "admin";
+    account.type = "user";
+    account.issuer = "left out";
+    assert_int_equal(install("proxy", NULL, 0, &account, missing, NULL), 0);
+    struct route_table *table = NULL;
+    route_slot_view(proxy, &table);
+    Mica__Core__V1__Account *kept = mica__core__v1__account__unpack(
+        NULL, table->loopback->n, (const uint8_t *)table->loopback->p);
+    assert_non_null(kept);
+    assert_string_equal(kept->id, "admin");
+    assert_string_equal(kept->issuer, "");
+    mica__core__v1__account__free_unpacked(kept, NULL);
+    route_table_drop(table);
+}
+
+static void test_all_or_nothing(void **state) {
+    (void)state;
+    char missing[200];
+    struct err err;
+    Route good[] = {route("mica", "/echo/say", "echo", "Echo.Say")};
+    assert_int_equal(install("api", good, 1, NULL, missing, NULL), 0);
+    Route bad[] = {route("mica", "/echo/chat", "echo", "Echo.Chat"),
+                   route("mica", "no-slash", "echo", "Echo.Say")};
+    assert_int_equal(install("api", bad, 2, NULL, missing, &err), -STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(err.text, "no-slash"));
+    assert_int_equal(install("window", good, 1, NULL, missing, &err), -STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(err.text, "\"window\""));
+    struct buf response = {0};
+    assert_int_equal(route_install(directory, api, proxy, str_of("\xFF\xFF"), &response, &err),
+                     -STATUS_INVALID_ARGUMENT);
+    struct route_table *table = NULL;
+    route_slot_view(api, &table);
+    assert_non_null(route_find(table, str_of("mica"), str_of("/echo/say")));
+    assert_null(route_find(table, str_of("mica"), str_of("/echo/chat")));
+    route_table_drop(table);
+}
+
+static void test_said_twice(void **state) {
+    (void)state;
+    char missing[200];
+    Route routes[] = {route("mica", "/echo", "echo", "Echo.Say"),
+                      route("mica", "/echo", "echo", "Echo.Count")};
+    assert_int_equal(install("api", routes, 2, NULL, missing, NULL), 0);
+    struct route_table *table = NULL;
+    route_slot_view(api, &table);
+    assert_true(str_is(route_find(table, str_of("mica"), str_of("/echo"))->endpoint, "Echo.Count"));
+    route_table_drop(table);
+}
+
+static void test_a_view_keeps_its_table(void **state) {
+    (void)state;
+    char missing[200];
+    Route routes[] = {route("mica", "/echo", "echo", "Echo.Say")};
+    assert_int_equal(install("api", routes, 1, NULL, missing, NULL), 0);
+    struct route_table *held = NULL;
+    route_slot_view(api, &held);
+    struct route_table *call = route_table_hold(held); // as a call under way does
+    const struct route *r = route_find(held, str_of("mica"), str_of("/echo"));
+    assert_int_equal(install("api", NULL, 0, NULL, missing, NULL), 0);
+    struct route_table *before = held;
+    assert_ptr_not_equal(route_slot_view(api, &held), before);
+    assert_null(route_find(held, str_of("mica"), str_of("/echo")));
+    assert_true(str_is(r->endpoint, "Echo.Say")); // the old one lives while it is held
+    route_table_drop(call);
+    route_table_drop(held);
+}
+
+static void *viewer(void *arg) {
+    struct route_table *held = NULL;
+    (void)arg;
+    for (int i = 0; i < 5000; i++) {
+        const struct route *r = route_find(route_slot_view(api, &held), str_of("mica"), str_of("/echo"));
+        if (r != NULL && r->generation != 5) abort();
+    }
+    route_table_drop(held);
+    return NULL;
+}
+
+static void test_threads(void **state) {
+    (void)state;
+    char missing[200];
+    pthread_t threads[2];
+    Route routes[] = {route("mica", "/echo", "echo", "Echo.Say")};
+    for (int i = 0; i < 2; i++) assert_int_equal(pthread_create(&threads[i], NULL, viewer, NULL), 0);
+    for (int i = 0; i < 300; i++) assert_int_equal(install("api", routes, 1, NULL, missing, NULL), 0);
+    for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_install, set_up_each, tear_down_each),
+        cmocka_unit_test_setup_teardown(test_long_keys, set_up_each, tear_down_each),
+        cmocka_unit_test_setup_teardown(test_loopback_account, set_up_each, tear_down_each),
+        cmocka_unit_test_setup_teardown(test_all_or_nothing, set_up_each, tear_down_each),
+        cmocka_unit_test_setup_teardown(test_said_twice, set_up_each, tear_down_each),
+        cmocka_unit_test_setup_teardown(test_a_view_keeps_its_table, set_up_each, tear_down_each),
+        cmocka_unit_test_setup_teardown(test_threads, set_up_each, tear_down_each),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
