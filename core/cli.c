@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "native_cli.h"
 #include "parts.h"
+#include "vm/embedded.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -99,11 +100,45 @@ static void ended(void *user) {
     main_loop_post(&c->parts.main, &c->ended_task);
 }
 
+// ---- the source
+
+#define FOLDER "lua/cli/"
+
+static int add_file(struct source *s, const struct embedded_file *file) {
+    struct source_file *f = &s->files[s->file_count];
+    struct str path = str_of(file->path + strlen(FOLDER));
+    char *copy = strndup(path.p, path.n);
+    if (copy == NULL) return -STATUS_RESOURCE_EXHAUSTED;
+    *f = (struct source_file){.path = {copy, path.n}, .content = blob_new(file->bytes, file->n)};
+    s->file_count++;
+    return f->content == NULL ? -STATUS_RESOURCE_EXHAUSTED : 0;
+}
+
+// The files of lua/cli/, which are embedded in the order of their paths; no contract of its own.
+static struct source *cli_source(struct pb_pool *platform, struct err *err) {
+    struct source *s = calloc(1, sizeof *s);
+    if (s == NULL) goto fail;
+    atomic_init(&s->refs, 1);
+    s->name = strdup("cli");
+    s->pool = pb_pool_hold(platform);
+    s->files = calloc(EMBEDDED_COUNT, sizeof *s->files);
+    if (s->name == NULL || s->files == NULL) goto fail;
+    for (size_t i = 0; i < EMBEDDED_COUNT; i++) {
+        bool ours = strncmp(EMBEDDED_FILES[i].path, FOLDER, strlen(FOLDER)) == 0;
+        if (ours && add_file(s, &EMBEDDED_FILES[i]) < 0) goto fail;
+    }
+    return s;
+fail:
+    if (s != NULL) source_drop(s);
+    err_set(err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
+    return NULL;
+}
+
 // ---- boot
 static int boot(struct cli *c, struct err *err) {
     static const char *const CAPABILITIES[] = {"cli", NULL};
     natives_add(&c->parts.natives, &NATIVE_CLI, &c->native);
-    struct source *source = source_builtin("cli", c->parts.platform, err);
+    struct source *source = cli_source(c->parts.platform, err);
     if (source == NULL) return -(int)err->code;
     struct service_config config = {.ns = "",
                                     .name = "cli",

@@ -94,14 +94,16 @@ static int write_all(int fd, const uint8_t *p, size_t n) {
     return 0;
 }
 
+// After an interrupt nobody wants to read that something was cancelled.
 static void write_out(void *context, struct message *request) {
-    (void)context;
+    struct native_cli *c = context;
     Mica__Core__V1__WriteRequest *in =
         native_read(request, &mica__core__v1__write_request__descriptor);
     if (in == NULL) return;
     Mica__Core__V1__WriteResponse out = MICA__CORE__V1__WRITE_RESPONSE__INIT;
     bool known = in->stream == 1 || in->stream == 2;
-    int error = known ? write_all((int)in->stream, in->data.data, in->data.len) : EBADF;
+    bool mute = atomic_load(&c->over);
+    int error = !known ? EBADF : mute ? 0 : write_all((int)in->stream, in->data.data, in->data.len);
     protobuf_c_message_free_unpacked(&in->base, NULL);
     if (error == 0) {
         native_answer(request, &out.base);

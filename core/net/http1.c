@@ -268,7 +268,7 @@ static void gathered_clear(struct http1 *h) {
 }
 
 static int begin_request(struct http1 *h) {
-    struct stream *st = stream_new(&h->base);
+    struct stream *st = http_stream_new(&h->base);
     if (st == NULL) return fail(h, 503, "out of memory");
     h->cur = st;
     h->expects = false;

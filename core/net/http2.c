@@ -47,7 +47,7 @@ static struct stream *find(nghttp2_session *ng, int32_t id) {
 static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *user) {
     struct http2 *h = user;
     if (!h->base.server || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
-    struct stream *st = stream_new(&h->base);
+    struct stream *st = http_stream_new(&h->base);
     if (st == NULL) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     st->id = frame->hd.stream_id;
     if (nghttp2_session_set_stream_user_data(ng, st->id, st) != 0) {

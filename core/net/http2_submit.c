@@ -143,7 +143,7 @@ struct http_stream *http_request(struct http_session *base, struct str method, s
     for (int i = 0; i < 4; i++) {
         if (!header_value_sound(pseudo[i].value)) return NULL;
     }
-    struct stream *st = stream_new(base);
+    struct stream *st = http_stream_new(base);
     if (st == NULL) return NULL;
     st->s.user = user;
     st->responded = true; // body may be sent

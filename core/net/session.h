@@ -110,7 +110,7 @@ bool session_wants_read(struct http_session *h);
 void session_eof(struct http_session *h);     // the peer will send no more
 bool session_in_head(struct http_session *h); // a head has begun and is not complete (HTTP/1)
 
-struct stream *stream_new(struct http_session *h);
+struct stream *http_stream_new(struct http_session *h);
 void stream_delete(struct stream *st);
 void stream_close(struct stream *st, enum http_close why); // tells `closed` if owed, and deletes
 char *stream_alloc(struct stream *st, size_t n); // 8-byte aligned, lives as long as the stream

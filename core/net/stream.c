@@ -32,7 +32,7 @@ static void clear(struct stream *st, struct http_session *h) {
     st->first = st->last = &st->first_chunk;
 }
 
-struct stream *stream_new(struct http_session *h) {
+struct stream *http_stream_new(struct http_session *h) {
     struct stream *st = h->spare;
     if (st != NULL) {
         h->spare = st->next;

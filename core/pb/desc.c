@@ -20,15 +20,15 @@ struct chunk {
     _Alignas(max_align_t) char bytes[];
 };
 
-struct arena {
+struct desc_arena {
     struct chunk *first;
 };
 
-struct arena *arena_new(void) {
-    return calloc(1, sizeof(struct arena));
+struct desc_arena *desc_arena_new(void) {
+    return calloc(1, sizeof(struct desc_arena));
 }
 
-void arena_delete(struct arena *arena) {
+void desc_arena_delete(struct desc_arena *arena) {
     if (arena == NULL) return;
     for (struct chunk *c = arena->first, *next; c != NULL; c = next) {
         next = c->next;
@@ -37,7 +37,7 @@ void arena_delete(struct arena *arena) {
     free(arena);
 }
 
-void *arena_alloc(struct arena *arena, size_t count, size_t size) {
+void *desc_arena_alloc(struct desc_arena *arena, size_t count, size_t size) {
     size_t n;
     if (__builtin_mul_overflow(count, size, &n) || n > SIZE_MAX / 4) return NULL;
     n = (n + _Alignof(max_align_t) - 1) & ~(_Alignof(max_align_t) - 1);
@@ -61,7 +61,7 @@ static void pool_delete(struct pb_pool *pool) {
     map_free(&pool->names);
     map_free(&pool->enum_names);
     map_free(&pool->paths);
-    arena_delete(pool->memory);
+    desc_arena_delete(pool->memory);
     blob_drop(pool->set);
     free(pool);
 }
@@ -74,15 +74,15 @@ static int build(struct pb_pool *pool, struct err *err) {
         google__protobuf__file_descriptor_set__unpack(NULL, bytes.n, (const uint8_t *)bytes.p);
     if (set == NULL) return err_set(err, STATUS_INVALID_ARGUMENT, "descriptor set: malformed");
     struct desc_build b = {.pool = pool, .err = err, .set = set};
-    b.arena = pool->memory = arena_new();
-    b.scratch = arena_new();
+    b.arena = pool->memory = desc_arena_new();
+    b.scratch = desc_arena_new();
     rc = b.arena == NULL || b.scratch == NULL ? desc_no_memory(&b) : desc_build_names(&b);
     if (rc == 0) rc = desc_build_fields(&b);
     if (rc == 0) rc = desc_check_known(&b);
     if (rc == 0) rc = desc_build_services(&b);
     map_free(&b.file_names);
     map_free(&b.service_names);
-    arena_delete(b.scratch);
+    desc_arena_delete(b.scratch);
     google__protobuf__file_descriptor_set__free_unpacked(set, NULL);
     return rc;
 }

@@ -43,7 +43,7 @@ static bool is_package(const char *text) {
 
 struct str desc_copy(struct desc_build *b, const char *text) {
     size_t n = strlen(text);
-    char *p = arena_alloc(b->arena, n + 1, 1);
+    char *p = desc_arena_alloc(b->arena, n + 1, 1);
     if (p == NULL) return (struct str){NULL, 0};
     memcpy(p, text, n);
     return (struct str){p, n};
@@ -52,7 +52,7 @@ struct str desc_copy(struct desc_build *b, const char *text) {
 struct str desc_join(struct desc_build *b, struct str prefix, const char *name) {
     if (prefix.n == 0) return desc_copy(b, name);
     size_t n = strlen(name);
-    char *p = arena_alloc(b->arena, prefix.n + n + 2, 1);
+    char *p = desc_arena_alloc(b->arena, prefix.n + n + 2, 1);
     if (p == NULL) return (struct str){NULL, 0};
     memcpy(p, prefix.p, prefix.n);
     p[prefix.n] = '.';
@@ -92,10 +92,10 @@ static int allocate(struct desc_build *b) {
             count_nested(file->message_type[k], &messages, &enums);
     }
     struct pb_pool *pool = b->pool;
-    pool->messages = arena_alloc(b->arena, messages, sizeof *pool->messages);
-    pool->enums = arena_alloc(b->arena, enums, sizeof *pool->enums);
-    b->messages = arena_alloc(b->scratch, messages, sizeof *b->messages);
-    b->enums = arena_alloc(b->scratch, enums, sizeof *b->enums);
+    pool->messages = desc_arena_alloc(b->arena, messages, sizeof *pool->messages);
+    pool->enums = desc_arena_alloc(b->arena, enums, sizeof *pool->enums);
+    b->messages = desc_arena_alloc(b->scratch, messages, sizeof *b->messages);
+    b->enums = desc_arena_alloc(b->scratch, enums, sizeof *b->enums);
     bool ok =
         pool->messages != NULL && pool->enums != NULL && b->messages != NULL && b->enums != NULL;
     return ok ? 0 : desc_no_memory(b);
@@ -140,7 +140,7 @@ static int not_a_name(struct desc_build *b, struct str scope, const char *what, 
 
 static struct desc_path *path_new(struct desc_build *b, const struct desc_path *up, int32_t field,
                                   size_t index) {
-    struct desc_path *path = arena_alloc(b->scratch, 1, sizeof *path);
+    struct desc_path *path = desc_arena_alloc(b->scratch, 1, sizeof *path);
     if (path != NULL) *path = (struct desc_path){up, field, (int32_t)index};
     return path;
 }
@@ -160,8 +160,8 @@ static int fill_enum(struct desc_build *b, struct pb_enum *e, const struct desc_
         return err_set(b->err, STATUS_INVALID_ARGUMENT, "%s: an enum needs a value",
                        e->full_name.p);
     }
-    e->values = arena_alloc(b->arena, proto->n_value, sizeof *e->values);
-    e->sorted = arena_alloc(b->arena, proto->n_value, sizeof *e->sorted);
+    e->values = desc_arena_alloc(b->arena, proto->n_value, sizeof *e->values);
+    e->sorted = desc_arena_alloc(b->arena, proto->n_value, sizeof *e->sorted);
     if (e->values == NULL || e->sorted == NULL) return desc_no_memory(b);
     for (size_t i = 0; i < proto->n_value; i++) {
         struct pb_enum_value *value = &e->values[i];
@@ -191,7 +191,7 @@ static int fill_enum(struct desc_build *b, struct pb_enum *e, const struct desc_
 static int add_enum(struct desc_build *b, const struct desc_file *file, const EnumProto *proto,
                     struct str scope, const struct desc_path *path) {
     if (!desc_is_name(proto->name)) return not_a_name(b, scope, "an enum", proto->name);
-    struct pb_enum *e = arena_alloc(b->arena, 1, sizeof *e);
+    struct pb_enum *e = desc_arena_alloc(b->arena, 1, sizeof *e);
     if (e == NULL || path == NULL) return desc_no_memory(b);
     e->full_name = desc_join(b, scope, proto->name);
     e->index = b->pool->enum_count;
@@ -206,7 +206,7 @@ static int add_enum(struct desc_build *b, const struct desc_file *file, const En
 static int add_message(struct desc_build *b, const struct desc_file *file,
                        const MessageProto *proto, struct str scope, const struct desc_path *path) {
     if (!desc_is_name(proto->name)) return not_a_name(b, scope, "a message", proto->name);
-    struct pb_message *m = arena_alloc(b->arena, 1, sizeof *m);
+    struct pb_message *m = desc_arena_alloc(b->arena, 1, sizeof *m);
     if (m == NULL || path == NULL) return desc_no_memory(b);
     m->full_name = desc_join(b, scope, proto->name);
     m->proto3 = file->proto3;
@@ -227,7 +227,7 @@ static int add_message(struct desc_build *b, const struct desc_file *file,
 }
 
 int desc_build_names(struct desc_build *b) {
-    b->files = arena_alloc(b->scratch, b->set->n_file, sizeof *b->files);
+    b->files = desc_arena_alloc(b->scratch, b->set->n_file, sizeof *b->files);
     if (b->files == NULL) return desc_no_memory(b);
     int rc = 0;
     for (size_t i = 0; i < b->set->n_file && rc == 0; i++) rc = add_file(b, b->set->file[i]);
@@ -264,7 +264,7 @@ static int add_method(struct desc_build *b, const struct desc_file *file,
     }
     method->name = desc_copy(b, proto->name);
     size_t n = service->full_name.n + method->name.n + 2;
-    char *full = arena_alloc(b->arena, n + 1, 1);
+    char *full = desc_arena_alloc(b->arena, n + 1, 1);
     if (method->name.p == NULL || full == NULL) return desc_no_memory(b);
     full[0] = '/';
     memcpy(full + 1, service->full_name.p, service->full_name.n);
@@ -293,7 +293,7 @@ static int add_service(struct desc_build *b, const struct desc_file *file, size_
     service->name = desc_copy(b, proto->name);
     service->full_name = desc_join(b, file->package, proto->name);
     service->file = desc_copy(b, text_or(file->proto->name, ""));
-    service->methods = arena_alloc(b->arena, proto->n_method, sizeof *service->methods);
+    service->methods = desc_arena_alloc(b->arena, proto->n_method, sizeof *service->methods);
     bool ok = service->name.p != NULL && service->full_name.p != NULL && service->file.p != NULL;
     if (!ok || service->methods == NULL) return desc_no_memory(b);
     if (map_get(&b->service_names, service->full_name) != NULL) {
@@ -317,8 +317,8 @@ int desc_build_services(struct desc_build *b) {
         services += file->n_service;
         for (size_t k = 0; k < file->n_service; k++) methods += file->service[k]->n_method;
     }
-    b->pool->services = arena_alloc(b->arena, services, sizeof *b->pool->services);
-    b->pool->methods = arena_alloc(b->arena, methods, sizeof *b->pool->methods);
+    b->pool->services = desc_arena_alloc(b->arena, services, sizeof *b->pool->services);
+    b->pool->methods = desc_arena_alloc(b->arena, methods, sizeof *b->pool->methods);
     if (b->pool->services == NULL || b->pool->methods == NULL) return desc_no_memory(b);
     int rc = 0;
     for (size_t i = 0; i < b->file_count && rc == 0; i++) {

@@ -23,7 +23,7 @@ static int by_path(const void *a, const void *b) {
 int desc_index_comments(struct desc_build *b, struct desc_file *file) {
     const Google__Protobuf__SourceCodeInfo *info = file->proto->source_code_info;
     if (info == NULL || info->n_location == 0) return 0;
-    file->comments = arena_alloc(b->scratch, info->n_location, sizeof *file->comments);
+    file->comments = desc_arena_alloc(b->scratch, info->n_location, sizeof *file->comments);
     if (file->comments == NULL) return desc_no_memory(b);
     for (size_t i = 0; i < info->n_location; i++) {
         const LocationProto *at = info->location[i];
@@ -41,7 +41,7 @@ static struct str trim(struct desc_build *b, const char *text) {
     while (n > 0 && is_blank(text[n - 1])) n--;
     size_t i = 0;
     while (i < n && is_blank(text[i])) i++;
-    char *out = n == i ? NULL : arena_alloc(b->arena, n - i + 1, 1);
+    char *out = n == i ? NULL : desc_arena_alloc(b->arena, n - i + 1, 1);
     if (out == NULL) return (struct str){"", 0};
     for (; i < n; i++) {
         bool line_start = used > 0 && out[used - 1] == '\n';

@@ -65,7 +65,7 @@ static int count_extension(struct desc_build *b, const struct desc_file *file, s
 
 // lowerCamelCase as protoc makes it: an underscore goes, the letter after it becomes a capital.
 static struct str camel_name(struct desc_build *b, const char *name) {
-    char *out = arena_alloc(b->arena, strlen(name) + 1, 1);
+    char *out = desc_arena_alloc(b->arena, strlen(name) + 1, 1);
     if (out == NULL) return (struct str){NULL, 0};
     size_t n = 0;
     bool upper = false;
@@ -114,7 +114,7 @@ static int name_field(struct desc_build *b, struct pb_field *field, struct str s
             json != NULL && *json != '\0' ? desc_copy(b, json) : camel_name(b, proto->name);
     } else {
         struct str full = desc_join(b, scope, proto->name);
-        char *bracketed = full.p == NULL ? NULL : arena_alloc(b->arena, full.n + 3, 1);
+        char *bracketed = full.p == NULL ? NULL : desc_arena_alloc(b->arena, full.n + 3, 1);
         if (bracketed == NULL) return desc_no_memory(b);
         bracketed[0] = '[';
         memcpy(bracketed + 1, full.p, full.n);
@@ -176,7 +176,7 @@ static int add_extension(struct desc_build *b, const struct desc_file *file, str
 // ---- oneofs
 
 static int add_oneofs(struct desc_build *b, struct pb_message *m, const MessageProto *proto) {
-    m->oneofs = arena_alloc(b->arena, proto->n_oneof_decl, sizeof *m->oneofs);
+    m->oneofs = desc_arena_alloc(b->arena, proto->n_oneof_decl, sizeof *m->oneofs);
     if (m->oneofs == NULL) return desc_no_memory(b);
     m->oneof_count = proto->n_oneof_decl;
     for (size_t i = 0; i < m->oneof_count; i++) {
@@ -261,7 +261,7 @@ static int index_message(struct desc_build *b, struct pb_message *m) {
             return fault(b, m, field->name.p, "the number is taken");
         if (field->number < m->count * 4 + 16) dense = field->number + 1;
     }
-    m->by_number = arena_alloc(b->arena, dense, sizeof(struct pb_field *));
+    m->by_number = desc_arena_alloc(b->arena, dense, sizeof(struct pb_field *));
     if (m->by_number == NULL) return desc_no_memory(b);
     m->by_number_max = (uint32_t)dense;
     for (size_t i = 0; i < m->count && m->fields[i].number < dense; i++) {
@@ -274,7 +274,7 @@ static int index_message(struct desc_build *b, struct pb_message *m) {
 static int add_fields(struct desc_build *b, struct pb_message *m) {
     const struct desc_source *source = &b->messages[m->index];
     const MessageProto *proto = source->message;
-    m->fields = arena_alloc(b->arena, proto->n_field + source->extensions, sizeof *m->fields);
+    m->fields = desc_arena_alloc(b->arena, proto->n_field + source->extensions, sizeof *m->fields);
     if (m->fields == NULL) return desc_no_memory(b);
     int rc = add_oneofs(b, m, proto);
     for (size_t i = 0; i < proto->n_field && rc == 0; i++) {

@@ -15,10 +15,10 @@ typedef Google__Protobuf__EnumDescriptorProto EnumProto;
 typedef Google__Protobuf__SourceCodeInfo__Location LocationProto;
 
 // Zeroed memory that is freed at once.
-struct arena;
-struct arena *arena_new(void);
-void arena_delete(struct arena *arena);                            // accepts NULL
-void *arena_alloc(struct arena *arena, size_t count, size_t size); // NULL when memory ended
+struct desc_arena;
+struct desc_arena *desc_arena_new(void);
+void desc_arena_delete(struct desc_arena *arena);                            // accepts NULL
+void *desc_arena_alloc(struct desc_arena *arena, size_t count, size_t size); // NULL when memory ended
 
 // A place in a file as source_code_info numbers it: alternating field numbers and indexes,
 // outermost first.
@@ -47,8 +47,8 @@ struct desc_source {
 
 struct desc_build {
     struct pb_pool *pool;
-    struct arena *arena;   // what the pool keeps
-    struct arena *scratch; // what only the building needs
+    struct desc_arena *arena;   // what the pool keeps
+    struct desc_arena *scratch; // what only the building needs
     struct err *err;
     const SetProto *set;
     struct desc_file *files;

@@ -222,7 +222,7 @@ void call_request(struct call *c, struct blob *take_body) {
     refused(c, -rc);
 }
 
-int call_send(struct call *c, enum msg_kind kind, struct blob *take_body, int status,
+int call_tell(struct call *c, enum msg_kind kind, struct blob *take_body, int status,
               uint32_t credit) {
     struct message *m = new_message(c, kind);
     if (m == NULL) {
@@ -240,13 +240,13 @@ int call_send(struct call *c, enum msg_kind kind, struct blob *take_body, int st
 void call_cancel(struct call *c, int status) {
     if (!c->requested) return;
     c->requested = false;
-    call_send(c, MSG_CANCEL, NULL, status, 0);
+    call_tell(c, MSG_CANCEL, NULL, status, 0);
 }
 
 static void renew(struct call *c) {
     if (c->uncredited == 0 || !c->requested) return;
     // If it is refused the service is ending, and says so by itself.
-    call_send(c, MSG_CREDIT, NULL, 0, c->uncredited);
+    call_tell(c, MSG_CREDIT, NULL, 0, c->uncredited);
     c->uncredited = 0;
 }
 

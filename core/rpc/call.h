@@ -138,7 +138,7 @@ void call_delete_all(struct rpc_loop *at); // also their memory
 // Sends the REQUEST; takes `body`. A refusal ends the call.
 void call_request(struct call *c, struct blob *take_body);
 // Any other message to the service: 0, or it was refused and dropped.
-int call_send(struct call *c, enum msg_kind kind, struct blob *take_body, int status,
+int call_tell(struct call *c, enum msg_kind kind, struct blob *take_body, int status,
               uint32_t credit);
 void call_cancel(struct call *c, int status); // if the service still has it
 void call_fail(struct call *c, int status, const char *format, ...)

@@ -22,7 +22,8 @@ struct rpc_options {
 };
 
 // Sets `deliver` and `user` of every loop; before loop_start.
-struct rpc_server *rpc_server_new(const struct rpc_options *options, struct loop *loops, unsigned count, struct err *err);
+struct rpc_server *rpc_server_new(const struct rpc_options *options, struct loop *loops,
+                                  unsigned count, struct err *err);
 void rpc_server_delete(struct rpc_server *s); // after the loops have stopped
 const struct http_events *rpc_events(void);   // for both doors
 // user of the doors: their handlers find the server by it

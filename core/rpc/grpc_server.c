@@ -129,7 +129,7 @@ static void on_fail(struct call *c, int status, const struct msg_fault *fault, b
 
 static int send_item(struct intake *in, struct blob *take) {
     struct call *c = (struct call *)((char *)in - offsetof(struct call, intake));
-    return call_send(c, MSG_ITEM, take, 0, 0);
+    return call_tell(c, MSG_ITEM, take, 0, 0);
 }
 
 static void collect(struct call *c, struct str bytes) {
@@ -164,7 +164,7 @@ static void on_end(struct call *c) {
     if (!grpc_frame_between(&c->intake.frame)) {
         call_fail(c, STATUS_INTERNAL, "the call's last message is cut off");
     } else if (c->route->method->client_streaming) {
-        call_send(c, MSG_END, NULL, 0, 0);
+        call_tell(c, MSG_END, NULL, 0, 0);
     } else if (c->message == NULL) {
         call_fail(c, STATUS_INTERNAL, "the call has no message");
     } else {

@@ -26,14 +26,17 @@ struct directory *directory_new(void);
 void directory_delete(struct directory *d);
 // Holds port and pool. `owns` says whether a .proto file of the pool is the service's own. Replaces the same version. The
 // newest version put is the one that a lookup without version finds.
-int directory_put(struct directory *d, const char *ns, const char *service, const char *version, struct port *port,
-                  struct pb_pool *pool, bool (*owns)(const void *source, struct str proto_file), const void *source,
+int directory_put(struct directory *d, const char *ns, const char *service, const char *version,
+                  struct port *port, struct pb_pool *pool,
+                  bool (*owns)(const void *source, struct str proto_file), const void *source,
                   uint32_t generation);
-void directory_remove(struct directory *d, const char *ns, const char *service, const char *version);
+void directory_remove(struct directory *d, const char *ns, const char *service,
+                      const char *version);
 // Looks in `ns`, then among the platform's (namespace ""). 0, -STATUS_UNAVAILABLE (no such service), -STATUS_UNIMPLEMENTED
 // (no such endpoint; the text suggests). `endpoint` is "Group.Method"; `version` may be empty.
-int directory_find(struct directory *d, struct str ns, struct str service, struct str version, struct str endpoint,
-                   struct directory_entry *out, const struct pb_method **method, struct err *err);
+int directory_find(struct directory *d, struct str ns, struct str service, struct str version,
+                   struct str endpoint, struct directory_entry *out,
+                   const struct pb_method **method, struct err *err);
 uint64_t directory_epoch(struct directory *d); // grows with every change
 
 // ---- routes
@@ -41,9 +44,9 @@ struct route {
     struct port *port;
     struct pb_pool *pool;
     const struct pb_method *method;
-    struct str service; // the service's name, for errors: "posts"
+    struct str service;  // the service's name, for errors: "posts"
     struct str endpoint; // "Posts.Save"
-    struct str prefix; // api only, see core.proto
+    struct str prefix;   // api only, see core.proto
     bool public;
     uint32_t generation;
 };
@@ -51,7 +54,8 @@ struct route {
 struct route_table {
     atomic_uint refs;
     struct map routes; // namespace, '\0', path -> struct route *
-    struct blob *loopback; // an encoded Account without issuer, or NULL: nobody is trusted by address
+    struct blob
+        *loopback; // an encoded Account without issuer, or NULL: nobody is trusted by address
 };
 
 // The current table of a door; tables are replaced, never changed.
@@ -69,8 +73,8 @@ const struct route *route_find(const struct route_table *t, struct str ns, struc
 
 // Builds a table from an encoded mica.core.v1.InstallRequest; services that are not in the directory are listed in `missing`
 // (encoded InstallResponse). Any thread.
-int route_install(struct directory *d, struct route_slot *api, struct route_slot *proxy, struct str request,
-                  struct buf *response, struct err *err);
+int route_install(struct directory *d, struct route_slot *api, struct route_slot *proxy,
+                  struct str request, struct buf *response, struct err *err);
 
 // The normal form of a path (core.proto, Route.path), after cleaning: "//", "." and ".." resolved, percent-decoded, no
 // trailing slash. `clean` gets the cleaned path as written, `normal` the form to look up. -STATUS_INVALID_ARGUMENT for NUL

@@ -49,7 +49,8 @@ struct arena {
 
 static unsigned class_of(size_t size) {
     if (size <= 512) return (unsigned)((size + 15) / 16) - 1;
-    unsigned top = 63 - (unsigned)__builtin_clzl(size - 1); // 2^top <= size - 1 < 2^(top + 1); 9 for 513
+    unsigned top =
+        63 - (unsigned)__builtin_clzl(size - 1); // 2^top <= size - 1 < 2^(top + 1); 9 for 513
     size_t step = (size_t)1 << (top - 2);
     return FINE + (top - 9) * 4 + (unsigned)((size - 1 - ((size_t)1 << top)) / step);
 }
@@ -91,7 +92,7 @@ static void retire_chunk(struct arena *a) {
     size_t left = (size_t)(a->chunk_end - a->chunk);
     while (left >= 16) {
         unsigned class = left >= SMALL_MAX ? CLASSES - 1 : class_of(left);
-        if (class_size(class) > left) class--;
+        if (class_size(class) > left) class --;
         size_t size = class_size(class);
         ASAN_UNPOISON_MEMORY_REGION(a->chunk, size);
         put(a, a->chunk, class);
@@ -136,7 +137,8 @@ static void *take_huge(struct arena *a, size_t size) {
     struct huge *h = malloc(sizeof *h);
     if (h == NULL) return NULL;
     h->size = page_round(size);
-    h->p = mmap(NULL, h->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    h->p = mmap(NULL, h->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                -1, 0);
     if (h->p == MAP_FAILED) {
         free(h);
         return NULL;
@@ -251,7 +253,9 @@ bool arena_charge(struct arena *a, size_t bytes) {
 
 void arena_uncharge(struct arena *a, size_t bytes) { count(a, bytes, 0); }
 
-size_t arena_used(const struct arena *a) { return atomic_load_explicit(&a->used, memory_order_relaxed); }
+size_t arena_used(const struct arena *a) {
+    return atomic_load_explicit(&a->used, memory_order_relaxed);
+}
 
 size_t arena_reserved(const struct arena *a) { return a->reserved; }
 

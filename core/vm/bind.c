@@ -6,7 +6,9 @@
 #include "vm/bindings.h"
 #include "vm/vm_internal.h"
 
-struct vm *bind_vm(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
+struct vm *bind_vm(lua_State *L) {
+    return lua_touserdata(L, lua_upvalueindex(1));
+}
 
 void bind_functions(struct vm *vm, lua_State *L, const luaL_Reg *functions) {
     for (const luaL_Reg *f = functions; f->name != NULL; f++) {
@@ -46,7 +48,9 @@ uint64_t vm_request_id(const struct vm *vm) {
     return r == NULL ? 0 : r->context->request_id;
 }
 
-struct str vm_log_source(const struct vm *vm) { return str_of(vm->log_source); }
+struct str vm_log_source(const struct vm *vm) {
+    return str_of(vm->log_source);
+}
 
 void bindings_push(struct vm *vm, lua_State *L) {
     lua_newtable(L);

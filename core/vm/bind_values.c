@@ -168,7 +168,7 @@ static struct str value_text(lua_State *L) {
         if (luaL_callmeta(L, -1, "__tostring")) {
             lua_remove(L, -2);
         }
-        if (lua_type(L, -1) != LUA_TSTRING) {
+        if (!lua_isstring(L, -1)) {
             const char *kind = luaL_typename(L, -1);
             lua_pop(L, 1);
             lua_pushfstring(L, "(%s)", kind);

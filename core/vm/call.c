@@ -71,9 +71,12 @@ static void target_release(struct vm_target *to) {
 }
 
 // Takes the references of `to`.
-static struct route *route_new(struct vm *vm, struct vm_target to, const struct target *t, struct err *err) {
+static struct route *route_new(struct vm *vm, struct vm_target to, const struct target *t,
+                               struct err *err) {
     struct str name = t->parts[t->kind == TARGET_SERVICE ? 1 : 0];
-    const char *what = t->kind == TARGET_SERVICE ? "service " : t->kind == TARGET_NATIVE ? "the platform's " : "";
+    const char *what = t->kind == TARGET_SERVICE  ? "service "
+                       : t->kind == TARGET_NATIVE ? "the platform's "
+                                                  : "";
     struct route *route = vm_alloc(vm, sizeof *route);
     char *path = t->kind == TARGET_DIAL ? strndup(t->parts[1].p, t->parts[1].n) : NULL;
     char *label = NULL;
@@ -92,7 +95,8 @@ static struct route *route_new(struct vm *vm, struct vm_target to, const struct 
 
 // ---- targets
 
-static int ask_host(struct vm_host *host, const struct target *t, struct vm_target *to, struct err *err) {
+static int ask_host(struct vm_host *host, const struct target *t, struct vm_target *to,
+                    struct err *err) {
     const struct str *p = t->parts;
     switch (t->kind) {
     case TARGET_SERVICE: return host->resolve(host, p[0], p[1], p[2], p[3], to, err);
@@ -110,7 +114,8 @@ int target_refresh(struct vm *vm, struct target *t, struct err *err) {
     if (t->route != NULL && t->epoch == epoch) return 0;
     struct err why = {0};
     int status = ask_host(host, t, &to, &why);
-    if (status == 0 && t->route != NULL && t->route->to.port == to.port && t->route->to.method == to.method &&
+    if (status == 0 && t->route != NULL && t->route->to.port == to.port &&
+        t->route->to.method == to.method &&
         t->route->to.version == to.version) { // another service has changed
         target_release(&to);
         t->epoch = epoch;
@@ -124,14 +129,14 @@ int target_refresh(struct vm *vm, struct target *t, struct err *err) {
         if (t->route != NULL) return 0;
     }
     *err = why;
-    return err->code == 0 ? err_set(err, STATUS_UNAVAILABLE, "the host gave no reason") : -(int)err->code;
+    return err->code == 0 ? err_set(err, STATUS_UNAVAILABLE, "the host gave no reason")
+                          : -(int)err->code;
 }
 
 static int grow_targets(struct vm *vm) {
     if (vm->target_count < vm->target_cap) return 0;
     size_t cap = vm->target_cap == 0 ? 8 : vm->target_cap * 2;
-    struct target *all =
-        vm_grow(vm, vm->targets, vm->target_cap * sizeof *all, cap * sizeof *all);
+    struct target *all = vm_grow(vm, vm->targets, vm->target_cap * sizeof *all, cap * sizeof *all);
     if (all == NULL) return -STATUS_RESOURCE_EXHAUSTED;
     vm->targets = all;
     vm->target_cap = cap;
@@ -154,7 +159,8 @@ static char *key_new(int kind, struct str *parts, size_t count, size_t *n) {
     return key;
 }
 
-int target_find(struct vm *vm, int kind, const struct str *parts, size_t count, size_t *number, struct err *err) {
+int target_find(struct vm *vm, int kind, const struct str *parts, size_t count, size_t *number,
+                struct err *err) {
     struct target t = {.kind = kind};
     size_t n;
     assert(count <= sizeof t.parts / sizeof t.parts[0]);
@@ -171,7 +177,8 @@ int target_find(struct vm *vm, int kind, const struct str *parts, size_t count, 
     int status = target_refresh(vm, &t, err);
     if (status == 0) {
         status = grow_targets(vm);
-        if (status == 0) status = map_put(&vm->target_numbers, key, (void *)(uintptr_t)(vm->target_count + 1));
+        if (status == 0)
+            status = map_put(&vm->target_numbers, key, (void *)(uintptr_t)(vm->target_count + 1));
         if (status != 0) err_set(err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
     }
     if (status != 0) {
@@ -222,8 +229,8 @@ static void timer_due(struct vm *vm, struct timer *timer) {
     }
 }
 
-static struct msg_context *call_context(struct vm *vm, struct task *t, const struct call_options *options,
-                                        int64_t deadline) {
+static struct msg_context *call_context(struct vm *vm, struct task *t,
+                                        const struct call_options *options, int64_t deadline) {
     const struct request *r = t->request;
     struct msg_context *c = msg_context_copy(r->context);
     if (c == NULL) return NULL;
@@ -276,8 +283,9 @@ void call_abort(struct vm *vm, struct call *c, int status) {
     call_free(vm, c);
 }
 
-static struct message *call_request(struct vm *vm, struct task *t, struct call *c, const struct call_options *options,
-                                    int64_t deadline, struct blob *body) {
+static struct message *call_request(struct vm *vm, struct task *t, struct call *c,
+                                    const struct call_options *options, int64_t deadline,
+                                    struct blob *body) {
     struct message *m = call_message_new(vm, c, MSG_REQUEST);
     if (m == NULL) {
         blob_drop(body);
@@ -305,17 +313,18 @@ static void tell_refusal(const struct call *c, int status, struct err *err) {
     } else if (status == -STATUS_UNAVAILABLE) {
         err_set(err, STATUS_UNAVAILABLE, "%s is not running", who);
     } else {
-        err_set(err, (enum status)-status, "%s refused the call", who);
+        err_set(err, (enum status) - status, "%s refused the call", who);
     }
 }
 
-struct call *call_begin(struct vm *vm, struct task *t, struct route *route, const struct call_options *options,
-                        struct blob *take_body, struct err *err) {
+struct call *call_begin(struct vm *vm, struct task *t, struct route *route,
+                        const struct call_options *options, struct blob *take_body,
+                        struct err *err) {
     int64_t deadline = task_deadline(t), limit = 0;
     if (t->request->context->chain >= MSG_MAX_CHAIN) {
         blob_drop(take_body);
-        err_set(err, STATUS_RESOURCE_EXHAUSTED, "calls are %d deep: do services call each other in a circle?",
-                MSG_MAX_CHAIN);
+        err_set(err, STATUS_RESOURCE_EXHAUSTED,
+                "calls are %d deep: do services call each other in a circle?", MSG_MAX_CHAIN);
         return NULL;
     }
     if (options->timeout > 0) {

@@ -21,8 +21,7 @@ struct userdata {
 static int grow(struct vm *vm) {
     uint32_t cap = vm->slot_cap == 0 ? 64 : vm->slot_cap * 2;
     if (cap > 1u << INDEX_BITS) return -STATUS_RESOURCE_EXHAUSTED;
-    struct slot *slots =
-        vm_grow(vm, vm->slots, vm->slot_cap * sizeof *slots, cap * sizeof *slots);
+    struct slot *slots = vm_grow(vm, vm->slots, vm->slot_cap * sizeof *slots, cap * sizeof *slots);
     if (slots == NULL) return -STATUS_RESOURCE_EXHAUSTED;
     vm->slots = slots;
     vm->slot_cap = cap;
@@ -96,5 +95,6 @@ void *handle_check_number(struct vm *vm, lua_State *L, int arg, enum handle_kind
     double number = luaL_checknumber(L, arg);
     if (!(number >= 0 && number < 4503599627370496.0)) return NULL; // 2^52
     uint64_t n = (uint64_t)number;
-    return handle_find(vm, (uint32_t)(n & ((1u << INDEX_BITS) - 1)), (uint32_t)(n >> INDEX_BITS), kind);
+    return handle_find(vm, (uint32_t)(n & ((1u << INDEX_BITS) - 1)), (uint32_t)(n >> INDEX_BITS),
+                       kind);
 }

@@ -115,7 +115,8 @@ void request_endpoint(const struct request *r, char *out, size_t n) {
     const struct pb_method *m = r->method;
     out[0] = '\0';
     if (m != NULL) {
-        snprintf(out, n, "%.*s.%.*s", (int)m->service->name.n, m->service->name.p, (int)m->name.n, m->name.p);
+        snprintf(out, n, "%.*s.%.*s", (int)m->service->name.n, m->service->name.p, (int)m->name.n,
+                 m->name.p);
     }
 }
 
@@ -129,9 +130,7 @@ static void name_fault(struct vm *vm, const struct request *r, struct msg_fault 
     if (n > 0 && (size_t)n < sizeof id) fault->id = blob_new(id, (size_t)n);
 }
 
-static struct blob *take_metadata(struct buf *b) {
-    return b->n == 0 ? NULL : buf_take(b);
-}
+static struct blob *take_metadata(struct buf *b) { return b->n == 0 ? NULL : buf_take(b); }
 
 void request_send_headers(struct vm *vm, struct request *r) {
     if (r->headers_sent || r->headers.n == 0) return;
@@ -144,7 +143,8 @@ void request_send_headers(struct vm *vm, struct request *r) {
     if (port_send(r->reply, m) < 0) message_delete(m);
 }
 
-static void send_response(struct vm *vm, struct request *r, int status, struct msg_fault *fault, struct blob *body) {
+static void send_response(struct vm *vm, struct request *r, int status, struct msg_fault *fault,
+                          struct blob *body) {
     struct message *m = message_new(MSG_RESPONSE, r->number);
     if (m == NULL) { // the caller's own deadline ends the call
         msg_fault_delete(fault);
@@ -162,7 +162,8 @@ static void send_response(struct vm *vm, struct request *r, int status, struct m
     if (port_send(r->reply, m) < 0) message_delete(m);
 }
 
-void request_answer(struct vm *vm, struct request *r, int status, struct msg_fault *fault, struct blob *body) {
+void request_answer(struct vm *vm, struct request *r, int status, struct msg_fault *fault,
+                    struct blob *body) {
     if (!r->answered && r->kind == REQUEST_RPC) {
         hash_remove(vm, r);
         send_response(vm, r, status, fault, body);
@@ -175,7 +176,8 @@ void request_answer(struct vm *vm, struct request *r, int status, struct msg_fau
     } else if (!r->answered && status != 0 && r->kind == REQUEST_BACKGROUND) {
         char text[600];
         struct str why = blob_str(fault == NULL ? NULL : fault->text);
-        snprintf(text, sizeof text, "a background task failed: %s %.*s", status_name(status), (int)why.n, why.p);
+        snprintf(text, sizeof text, "a background task failed: %s %.*s", status_name(status),
+                 (int)why.n, why.p);
         vm_log(vm, LOG_WARN, r, str_of(text));
     }
     r->answered = true;
@@ -197,7 +199,8 @@ void request_stop(struct vm *vm, struct request *r, int status, const char *text
     }
     vm_timer_clear(vm, &r->timer);
     for (struct task *t = r->tasks; t != NULL; t = t->next) task_fail(vm, t, r->stop, r->stop_text);
-    if (r->stream != NULL) stream_fail_waiters(vm, r->stream, STATUS_CANCELLED, "the caller has gone");
+    if (r->stream != NULL)
+        stream_fail_waiters(vm, r->stream, STATUS_CANCELLED, "the caller has gone");
 }
 
 static void cancel_tasks(struct vm *vm, struct request *r) {
@@ -213,7 +216,8 @@ static void cancel_tasks(struct vm *vm, struct request *r) {
 
 static void sweep(struct vm *vm, struct request *r) {
     cancel_tasks(vm, r);
-    while (r->streams != NULL) stream_free(vm, r->streams, STATUS_CANCELLED, "the stream has ended with its request");
+    while (r->streams != NULL)
+        stream_free(vm, r->streams, STATUS_CANCELLED, "the stream has ended with its request");
     while (r->calls != NULL) call_abort(vm, r->calls, STATUS_CANCELLED);
 }
 
@@ -227,11 +231,6 @@ void request_end(struct vm *vm, struct request *r) {
     }
     vm_timer_clear(vm, &r->timer);
     sweep(vm, r);
-}
-
-void request_fail(struct vm *vm, struct request *r, int status, struct msg_fault *fault) {
-    request_answer(vm, r, status, fault, NULL);
-    request_end(vm, r);
 }
 
 static void unref(struct vm *vm, struct request *r) {
@@ -299,7 +298,8 @@ void request_settle(struct vm *vm, struct request *r) {
 }
 
 void request_drop(struct vm *vm, struct request *r) {
-    struct msg_fault *fault = msg_fault_new(str_of("the instance has stopped"), (struct str){"", 0}, NULL);
+    struct msg_fault *fault =
+        msg_fault_new(str_of("the instance has stopped"), (struct str){"", 0}, NULL);
     request_answer(vm, r, STATUS_UNAVAILABLE, fault, NULL);
     while (r->streams != NULL) stream_free(vm, r->streams, STATUS_CANCELLED, "");
     while (r->tasks != NULL) task_drop(vm, r->tasks);
@@ -327,40 +327,46 @@ static void main_finished(struct vm *vm, struct request *r, struct outcome *o) {
     request_end(vm, r);
 }
 
-static void log_fault(struct vm *vm, const struct request *r, const char *what, const struct outcome *o) {
+static void log_fault(struct vm *vm, const struct request *r, const char *what,
+                      const struct outcome *o) {
     char text[700];
     struct str why = blob_str(o->fault == NULL ? NULL : o->fault->text);
     snprintf(text, sizeof text, "%s: %s %.*s", what, status_name(o->status), (int)why.n, why.p);
     vm_log(vm, LOG_WARN, r, str_of(text));
 }
 
-static void spawned_raised(struct vm *vm, struct request *r, struct outcome *o) {
-    if (r->kind == REQUEST_START && r->answered) {
-        log_fault(vm, r, "a task of on_start failed, the instance is replaced", o);
+void request_raise(struct vm *vm, struct request *r, struct outcome *take) {
+    struct outcome o = *take;
+    *take = (struct outcome){0};
+    if (r->phase != PHASE_RUNNING || r->stop != 0) {
+        msg_fault_delete(o.fault); // it ends already, and this is what came of it
+    } else if (r->kind == REQUEST_START && r->answered) {
+        log_fault(vm, r, "a task of on_start failed, the instance is replaced", &o);
         vm->condemned = true;
-        return;
+        msg_fault_delete(o.fault);
+    } else {
+        request_answer(vm, r, o.status, o.fault, NULL);
+        request_end(vm, r);
     }
-    request_fail(vm, r, o->status, o->fault);
-    o->fault = NULL;
 }
 
-void request_finished(struct vm *vm, struct request *r, enum task_role role, bool cancelled, struct outcome *take) {
+void request_finished(struct vm *vm, struct request *r, enum task_role role, bool cancelled,
+                      struct outcome *take) {
     bool raised = take->how == OUT_RAISED;
     if (role == ROLE_MAIN) {
         main_finished(vm, r, take);
     } else if (role == ROLE_DEFER) {
         if (raised) log_fault(vm, r, "a deferred function failed", take);
         cancel_tasks(vm, r);
-    } else if (raised && !cancelled && r->phase == PHASE_RUNNING && r->stop == 0) {
-        spawned_raised(vm, r, take);
+    } else if (raised && !cancelled) {
+        request_raise(vm, r, take);
     }
     msg_fault_delete(take->fault);
     blob_drop(take->body);
     request_settle(vm, r);
 }
 
-int request_defer(struct vm *vm, lua_State *L, struct request *r) {
-    (void)vm;
+void request_defer(lua_State *L, struct request *r) {
     if (r->defers == LUA_NOREF) {
         lua_newtable(L);
         r->defers = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -368,5 +374,5 @@ int request_defer(struct vm *vm, lua_State *L, struct request *r) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, r->defers);
     lua_insert(L, -2);
     lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
-    return 0;
+    lua_pop(L, 1);
 }

@@ -87,7 +87,8 @@ static int print(lua_State *L) {
         lua_pushvalue(L, n + 1);
         lua_pushvalue(L, i);
         lua_call(L, 1, 1);
-        if (!lua_isstring(L, -1)) return luaL_error(L, "'tostring' must return a string to 'print'");
+        if (!lua_isstring(L, -1))
+            return luaL_error(L, "'tostring' must return a string to 'print'");
         lua_replace(L, i);
     }
     luaL_buffinit(L, &b);
@@ -104,7 +105,8 @@ static int print(lua_State *L) {
 static int collect_garbage(lua_State *L) {
     const char *what = luaL_optstring(L, 1, "collect");
     if (strcmp(what, "count") != 0) {
-        return luaL_error(L, "collectgarbage(\"%s\") is the platform's: only \"count\" can be asked", what);
+        return luaL_error(
+            L, "collectgarbage(\"%s\") is the platform's: only \"count\" can be asked", what);
     }
     lua_pushnumber(L, lua_gc(L, LUA_GCCOUNT, 0) + lua_gc(L, LUA_GCCOUNTB, 0) / 1024.0);
     return 1;
@@ -185,7 +187,8 @@ static int os_date(lua_State *L) {
     if (*format == '!') format++;
     if (strncmp(format, "*t", 2) == 0) return push_date_table(L, &tm);
     size_t n = strftime(out, sizeof out, format, &tm);
-    if (n == 0 && *format != '\0') return luaL_error(L, "the date would be longer than %d bytes", (int)sizeof out);
+    if (n == 0 && *format != '\0')
+        return luaL_error(L, "the date would be longer than %d bytes", (int)sizeof out);
     lua_pushlstring(L, out, n);
     return 1;
 }
@@ -193,7 +196,8 @@ static int os_date(lua_State *L) {
 // ---- putting it together
 
 static void open_tables(struct vm *vm, lua_State *L) {
-    static const luaL_Reg OS[] = {{"time", os_time}, {"date", os_date}, {"clock", os_clock}, {NULL, NULL}};
+    static const luaL_Reg OS[] = {
+        {"time", os_time}, {"date", os_date}, {"clock", os_clock}, {NULL, NULL}};
     static const luaL_Reg DEBUG[] = {{"traceback", traceback}, {NULL, NULL}};
     lua_newtable(L);
     bind_functions(vm, L, OS);
@@ -220,8 +224,9 @@ static void seed_random(lua_State *L) {
 }
 
 void sandbox_open(struct vm *vm, lua_State *L) {
-    static const char *const GONE[] = {"dofile", "loadfile", "newproxy", "getfenv", "setfenv", "gcinfo",
-                                       "module", "require",  "package",  "jit",     NULL};
+    static const char *const GONE[] = {"dofile",  "loadfile", "newproxy", "getfenv",
+                                       "setfenv", "gcinfo",   "module",   "require",
+                                       "package", "jit",      NULL};
     static const luaL_Reg REPLACED[] = {{"load", load_text},
                                         {"loadstring", load_text},
                                         {"print", print},
@@ -261,18 +266,20 @@ static int load_embedded(lua_State *L, const char *path, const char *chunk, stru
 }
 
 // A file of a checkout; -STATUS_NOT_FOUND when it cannot be read.
-static int load_from(lua_State *L, const char *root, const char *path, const char *chunk, struct err *err) {
+static int load_from(struct vm *vm, lua_State *L, const char *root, const char *path,
+                     const char *chunk, struct err *err) {
     char name[1024], piece[4096];
-    struct buf text = {0};
+    struct buf *text = &vm->scratch;
     size_t n;
+    text->n = 0;
     snprintf(name, sizeof name, "%s/%s", root, path);
     FILE *f = fopen(name, "re");
     if (f == NULL) return -STATUS_NOT_FOUND;
-    while ((n = fread(piece, 1, sizeof piece, f)) > 0) buf_append(&text, piece, n);
+    while ((n = fread(piece, 1, sizeof piece, f)) > 0) buf_append(text, piece, n);
     fclose(f);
-    struct str s = buf_str(&text);
+    struct str s = buf_str(text);
     int status = luaL_loadbuffer(L, s.p, s.n, chunk);
-    buf_free(&text);
+    buf_free(text);
     if (status == 0) return 0;
     err_set(err, STATUS_INTERNAL, "%s", lua_tostring(L, -1));
     lua_pop(L, 1);
@@ -282,10 +289,9 @@ static int load_from(lua_State *L, const char *root, const char *path, const cha
 int sandbox_library(struct vm *vm, lua_State *L, const char *path, struct err *err) {
     const char *root = getenv("MICA_LUA_PATH");
     char chunk[256];
-    (void)vm;
     snprintf(chunk, sizeof chunk, "@%s", path);
     if (root != NULL && root[0] != '\0') {
-        int status = load_from(L, root, path, chunk, err);
+        int status = load_from(vm, L, root, path, chunk, err);
         if (status != -STATUS_NOT_FOUND) return status;
     }
     return load_embedded(L, path, chunk, err);

@@ -37,8 +37,9 @@ static void begin_handler(struct vm *vm, lua_State *L, void *arg) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->handlers);
     lua_rawgeti(L, -1, (int)m->index);
     if (!lua_isfunction(L, -1)) {
-        err_set(&b->err, STATUS_UNIMPLEMENTED, "service %s declares %.*s.%.*s, but has no handler for it",
-                vm->config.service, (int)m->service->name.n, m->service->name.p, (int)m->name.n, m->name.p);
+        err_set(&b->err, STATUS_UNIMPLEMENTED,
+                "service %s declares %.*s.%.*s, but has no handler for it", vm->config.service,
+                (int)m->service->name.n, m->service->name.p, (int)m->name.n, m->name.p);
         return;
     }
     push_ctx(vm, L, r);
@@ -54,7 +55,8 @@ static void begin_handler(struct vm *vm, lua_State *L, void *arg) {
     r->main = task_new(vm, L, r, ROLE_MAIN, n);
 }
 
-static const struct pb_method *find_method(struct vm *vm, const struct message *m, struct err *err) {
+static const struct pb_method *find_method(struct vm *vm, const struct message *m,
+                                           struct err *err) {
     const struct pb_method *asked = m->method;
     const struct pb_pool *own = vm->config.source->pool;
     if (asked == NULL || m->contract == own) return asked;
@@ -66,7 +68,8 @@ static const struct pb_method *find_method(struct vm *vm, const struct message *
     return method;
 }
 
-static int64_t find_deadline(struct vm *vm, const struct message *m, const struct pb_method *method) {
+static int64_t find_deadline(struct vm *vm, const struct message *m,
+                             const struct pb_method *method) {
     if (m->context->deadline != 0) return m->context->deadline;
     if (method->client_streaming || method->server_streaming) return 0;
     double seconds = vm->deadlines == NULL ? 0 : vm->deadlines[method->index];
@@ -86,8 +89,9 @@ static const struct pb_method *admit(struct vm *vm, struct message *m, struct er
         return NULL;
     }
     if (m->body != NULL && m->body->n > vm->config.limits.message) {
-        err_set(err, STATUS_RESOURCE_EXHAUSTED, "the request has %zu bytes, the limit of service %s is %zu",
-                m->body->n, vm->config.service, vm->config.limits.message);
+        err_set(err, STATUS_RESOURCE_EXHAUSTED,
+                "the request has %zu bytes, the limit of service %s is %zu", m->body->n,
+                vm->config.service, vm->config.limits.message);
         return NULL;
     }
     int64_t deadline = find_deadline(vm, m, method);
@@ -227,7 +231,8 @@ static struct request *background_request(struct vm *vm, struct request *parent)
 
 struct task *request_background(struct vm *vm, lua_State *L, struct request *parent, int n) {
     struct request *r = background_request(vm, parent);
-    if (r == NULL || vm_timer_set(vm, &r->timer, r->deadline) != 0) luaL_error(L, "not enough memory");
+    if (r == NULL || vm_timer_set(vm, &r->timer, r->deadline) != 0)
+        luaL_error(L, "not enough memory");
     push_ctx(vm, L, r);
     lua_pop(L, 1);
     r->main = task_new(vm, L, r, ROLE_MAIN, n);
@@ -236,11 +241,12 @@ struct task *request_background(struct vm *vm, lua_State *L, struct request *par
 
 // ---- answers
 
-struct blob *value_encode(struct vm *vm, lua_State *L, int index, struct pb_lua *codec, const struct pb_message *type,
-                          struct msg_form form, struct err *err) {
+struct blob *value_encode(struct vm *vm, lua_State *L, int index, struct pb_lua *codec,
+                          const struct pb_message *type, struct msg_form form, struct err *err) {
     struct buf *out = &vm->scratch;
     int status;
     out->n = 0;
+    out->failed = false;
     if (form.encoding == MSG_JSON) {
         struct pb_json_style style = {.camel = form.json_camel, .no_defaults = form.json_compact};
         status = pb_lua_to_json(codec, L, index, type, &style, out, err);
@@ -248,7 +254,8 @@ struct blob *value_encode(struct vm *vm, lua_State *L, int index, struct pb_lua 
         status = pb_lua_to_wire(codec, L, index, type, out, err);
     }
     if (status == 0 && out->n > vm->config.limits.message) {
-        status = err_set(err, STATUS_RESOURCE_EXHAUSTED, "a message of %zu bytes is over the limit of %zu", out->n,
+        status = err_set(err, STATUS_RESOURCE_EXHAUSTED,
+                         "a message of %zu bytes is over the limit of %zu", out->n,
                          vm->config.limits.message);
     }
     struct blob *blob = status == 0 ? buf_take(out) : NULL;
@@ -280,6 +287,7 @@ void request_encode(struct vm *vm, lua_State *L, struct request *r, bool returne
         }
         lua_newtable(L);
     }
-    vm->outcome.body = value_encode(vm, L, lua_gettop(L), vm_codec_own(vm), m->output, r->form, &err);
+    vm->outcome.body =
+        value_encode(vm, L, lua_gettop(L), vm_codec_own(vm), m->output, r->form, &err);
     if (vm->outcome.body == NULL) wrong_answer(vm, r, &err);
 }

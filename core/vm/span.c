@@ -25,7 +25,8 @@
 enum { BLOCKS = 4096, ORDERS = 13, MAX_REGIONS = 16384 };
 enum { INSIDE = 0, FREE = 1, TAKEN = 2 }; // of a block: part of another's span, or the first of one
 
-#define RELEASE_FROM ((size_t)64 << 10) // spans of this size go back to the system when they are freed
+#define RELEASE_FROM                                                                               \
+    ((size_t)64 << 10) // spans of this size go back to the system when they are freed
 
 struct block {
     uint8_t state;

@@ -15,6 +15,7 @@ struct span_list {
 };
 
 size_t span_size(size_t size); // what span_take really takes for `size`
-void *span_take(struct span_list *owner, size_t size); // NULL when the system has no more; size <= SPAN_MAX
+void *span_take(struct span_list *owner,
+                size_t size); // NULL when the system has no more; size <= SPAN_MAX
 void span_give(struct span_list *owner, void *p);
 void span_give_all(struct span_list *owner);

@@ -110,10 +110,12 @@ static bool peer_listens(const struct stream *s) {
     return s->client ? s->call != NULL : !s->request->answered;
 }
 
-static void send_message(struct vm *vm, struct stream *s, enum msg_kind kind, struct blob *body, uint32_t credit) {
+static void send_message(struct vm *vm, struct stream *s, enum msg_kind kind, struct blob *body,
+                         uint32_t credit) {
     struct request *r = s->request;
     struct message *m = NULL;
-    if (peer_listens(s)) m = s->client ? call_message_new(vm, s->call, kind) : message_new(kind, r->number);
+    if (peer_listens(s))
+        m = s->client ? call_message_new(vm, s->call, kind) : message_new(kind, r->number);
     if (m == NULL) {
         blob_drop(body);
         return;
@@ -174,7 +176,9 @@ static void expect(struct stream *s, struct task *t, struct message *take) {
     t->wait.json = s->client ? s->method == NULL : s->request->form.encoding == MSG_JSON;
 }
 
-static size_t weight(const struct message *m) { return sizeof *m + (m->body == NULL ? 0 : m->body->n); }
+static size_t weight(const struct message *m) {
+    return sizeof *m + (m->body == NULL ? 0 : m->body->n);
+}
 
 static void overflow(struct vm *vm, struct stream *s) {
     const char *text = vm_memory_text(vm);
@@ -227,7 +231,8 @@ void stream_end(struct vm *vm, struct stream *s) {
     wake_readers(vm, s);
 }
 
-static void wake_metadata(struct vm *vm, struct stream *s, enum wait_kind kind, struct blob *metadata) {
+static void wake_metadata(struct vm *vm, struct stream *s, enum wait_kind kind,
+                          struct blob *metadata) {
     struct task *t;
     while ((t = waiter_first(s, kind)) != NULL) {
         t->wait.blob = blob_hold(metadata);
@@ -292,8 +297,8 @@ void stream_finish(struct vm *vm, struct stream *s, int status, const char *text
 
 // ---- for Lua
 
-int stream_decode(struct vm *vm, lua_State *L, struct route *route, const struct pb_message *type, bool json,
-                  const struct blob *body, struct err *err) {
+int stream_decode(struct vm *vm, lua_State *L, struct route *route, const struct pb_message *type,
+                  bool json, const struct blob *body, struct err *err) {
     struct str bytes = blob_str(body);
     if (type == NULL) {
         bind_push_str(L, bytes);
@@ -317,7 +322,9 @@ static int push_gone(lua_State *L) {
 }
 
 int stream_recv(struct vm *vm, struct stream *s, struct task *t, lua_State *L) {
-    if (!s->receives) return luaL_error(L, "the caller of this endpoint sends no stream: its message is the request");
+    if (!s->receives)
+        return luaL_error(
+            L, "the caller of this endpoint sends no stream: its message is the request");
     struct message *m = message_of(s->in_first);
     if (m != NULL) {
         s->in_first = m->link.next;
@@ -346,17 +353,20 @@ static struct blob *encode_item(struct vm *vm, struct stream *s, lua_State *L, i
     }
     if (s->client) {
         struct msg_form proto = {.encoding = MSG_PROTO};
-        body = value_encode(vm, L, arg, route_codec(vm, L, s->route), s->method->input, proto, &err);
+        body =
+            value_encode(vm, L, arg, route_codec(vm, L, s->route), s->method->input, proto, &err);
     } else {
-        body = value_encode(vm, L, arg, vm_codec_own(vm), s->method->output, s->request->form, &err);
+        body =
+            value_encode(vm, L, arg, vm_codec_own(vm), s->method->output, s->request->form, &err);
     }
     if (body == NULL) bind_raise(L, &err);
     return body;
 }
 
 int stream_send(struct vm *vm, struct stream *s, struct task *t, lua_State *L, int arg) {
-    if (!s->sends) return luaL_error(L, "this side sends no stream: %s", s->client ? "the request went with the call"
-                                                                                   : "return the response");
+    if (!s->sends)
+        return luaL_error(L, "this side sends no stream: %s",
+                          s->client ? "the request went with the call" : "return the response");
     if (s->out_end) return luaL_error(L, "send after close_send");
     if (!peer_listens(s)) {
         if (!s->client) return push_gone(L);
@@ -375,7 +385,9 @@ int stream_send(struct vm *vm, struct stream *s, struct task *t, lua_State *L, i
 }
 
 int stream_metadata(struct vm *vm, struct stream *s, struct task *t, lua_State *L, bool trailer) {
-    if (!s->client) return luaL_error(L, "a handler reads the request's metadata from ctx, and sets its own there");
+    if (!s->client)
+        return luaL_error(
+            L, "a handler reads the request's metadata from ctx, and sets its own there");
     if (trailer ? s->call == NULL : s->headers_known) {
         lua_pushboolean(L, 1);
         metadata_push(L, trailer ? s->trailers : s->headers);

@@ -120,7 +120,8 @@ static void reuse_or_free(struct vm *vm, struct task *t) {
         t->state = TASK_DONE;
         return;
     }
-    if (vm->idle_count < IDLE_MAX || vm->inside) { // inside: Lua is running, and must not be entered again
+    if (vm->idle_count < IDLE_MAX ||
+        vm->inside) { // inside: Lua is running, and must not be entered again
         *t = (struct task){.handle = t->handle, .co = t->co, .timer = {.due = timer_due}};
         to_idle(vm, t);
         return;
@@ -218,7 +219,8 @@ void task_fail(struct vm *vm, struct task *t, int status, const char *text) {
 
 static struct msg_fault *fault_copy(const struct msg_fault *from) {
     if (from == NULL) return NULL;
-    struct msg_fault *f = msg_fault_new(blob_str(from->text), blob_str(from->id), blob_hold(from->details));
+    struct msg_fault *f =
+        msg_fault_new(blob_str(from->text), blob_str(from->id), blob_hold(from->details));
     return f;
 }
 
@@ -254,11 +256,14 @@ static void timer_due(struct vm *vm, struct timer *timer) {
 struct task *task_waiting(struct vm *vm, lua_State *L, const char *function) {
     struct task *t = vm->running;
     if (vm->loading || vm->config.bare || t == NULL) {
-        luaL_error(L, "main.lua declares, handlers act: %s cannot be used while it is loaded", function);
+        luaL_error(L, "main.lua declares, handlers act: %s cannot be used while it is loaded",
+                   function);
     }
     if (!lua_isyieldable(L)) {
-        luaL_error(L, "%s may have to wait, which is not possible here (in a sort comparator, a gsub "
-                      "callback, a metamethod or while a module is loaded)", function);
+        luaL_error(L,
+                   "%s may have to wait, which is not possible here (in a sort comparator, a gsub "
+                   "callback, a metamethod or while a module is loaded)",
+                   function);
     }
     wait_end(vm, t, STATUS_CANCELLED); // of an earlier wait whose yield was refused
     return t;
@@ -353,7 +358,8 @@ static const char *raised_text(lua_State *L, int index) {
     return lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : NULL;
 }
 
-static void outcome_set(struct vm *vm, int status, struct str text, struct str id, struct blob *take_details) {
+static void outcome_set(struct vm *vm, int status, struct str text, struct str id,
+                        struct blob *take_details) {
     vm->outcome.how = OUT_RAISED;
     vm->outcome.status = status;
     vm->outcome.fault = msg_fault_new(text, id, take_details);
@@ -457,7 +463,8 @@ static void step(struct vm *vm, struct task *t) {
         vm->condemned |= arena_hit_hard(vm->arena);
         bool memory = arena_hit_hard(vm->arena);
         const char *text = memory ? vm_memory_text(vm) : "internal error";
-        outcome_set(vm, memory ? STATUS_RESOURCE_EXHAUSTED : STATUS_INTERNAL, str_of(text), (struct str){"", 0}, NULL);
+        outcome_set(vm, memory ? STATUS_RESOURCE_EXHAUSTED : STATUS_INTERNAL, str_of(text),
+                    (struct str){"", 0}, NULL);
         if (!memory) vm_log(vm, LOG_ERROR, r, str_of(err.text));
     }
     if (vm->outcome.how == OUT_PARKED) {

@@ -54,7 +54,8 @@ void *vm_grow(struct vm *vm, void *array, size_t old_size, size_t new_size) {
 }
 
 const char *vm_memory_text(struct vm *vm) {
-    snprintf(vm->memory_text, sizeof vm->memory_text, "memory limit of %zu MB reached", vm->config.limits.memory >> 20);
+    snprintf(vm->memory_text, sizeof vm->memory_text, "memory limit of %zu MB reached",
+             vm->config.limits.memory >> 20);
     return vm->memory_text;
 }
 
@@ -195,12 +196,13 @@ static int copy_config(struct vm *vm, const struct vm_config *config) {
     if (config->bare) vm->config.limits.memory = BARE_MEMORY;
     limits_default(&vm->config.limits);
     if (copy_natives(vm, config->natives) != 0) return -STATUS_RESOURCE_EXHAUSTED;
-    if (asprintf(&vm->log_source, "%s%s%s/%u", config->service, version[0] == '\0' ? "" : "@", version,
-                 config->instance) < 0) {
+    if (asprintf(&vm->log_source, "%s%s%s/%u", config->service, version[0] == '\0' ? "" : "@",
+                 version, config->instance) < 0) {
         vm->log_source = NULL;
     }
-    bool complete = vm->config.ns != NULL && vm->config.service != NULL && vm->config.version != NULL &&
-                    vm->service_name != NULL && vm->log_source != NULL;
+    bool complete = vm->config.ns != NULL && vm->config.service != NULL &&
+                    vm->config.version != NULL && vm->service_name != NULL &&
+                    vm->log_source != NULL;
     return complete ? 0 : -STATUS_RESOURCE_EXHAUSTED;
 }
 
@@ -294,9 +296,11 @@ static void take_limits(struct vm *vm, lua_State *L, int definition) {
     if (lua_istable(L, -1)) {
         int t = lua_gettop(L);
         double deadline = number_field(L, t, "deadline");
-        double concurrency = number_field(L, t, "concurrency"), message = number_field(L, t, "message");
+        double concurrency = number_field(L, t, "concurrency"),
+               message = number_field(L, t, "message");
         if (deadline > 0 && deadline < l->deadline) l->deadline = deadline;
-        if (concurrency >= 1 && concurrency < l->concurrency) l->concurrency = (unsigned)concurrency;
+        if (concurrency >= 1 && concurrency < l->concurrency)
+            l->concurrency = (unsigned)concurrency;
         if (message >= 1 && message < (double)l->message) l->message = (size_t)message;
     }
     lua_pop(L, 1);
@@ -325,7 +329,10 @@ static void load_body(struct vm *vm, lua_State *L, void *arg) {
     const struct source_file *main = source_file(vm->config.source, str_of("main.lua"));
     (void)arg;
     if (main == NULL) luaL_error(L, "the service has no main.lua");
-    if (luaL_loadbufferx(L, main->content->p, main->content->n, "@main.lua", "t") != 0) lua_error(L);
+    const char *mode =
+        vm->config.source->folder == NULL ? "bt" : "t"; // what is built in may be bytecode
+    if (luaL_loadbufferx(L, main->content->p, main->content->n, "@main.lua", mode) != 0)
+        lua_error(L);
     lua_call(L, 0, 1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->core);
     lua_getfield(L, -1, "definition");
@@ -361,7 +368,8 @@ static void guarded_load(struct vm *vm, lua_State *L, void *arg) {
     }
     const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
     if (text == NULL && luaL_callmeta(L, -1, "__tostring")) text = lua_tostring(L, -1);
-    err_set(err, STATUS_INVALID_ARGUMENT, "%s", text == NULL ? "main.lua raised an error that is not a text" : text);
+    err_set(err, STATUS_INVALID_ARGUMENT, "%s",
+            text == NULL ? "main.lua raised an error that is not a text" : text);
 }
 
 int vm_load(struct vm *vm, struct err *err) {
@@ -382,7 +390,8 @@ static void describe_body(struct vm *vm, lua_State *L, void *arg) {
 }
 
 int vm_describe(struct vm *vm, struct buf *out, struct err *err) {
-    if (vm->describe == LUA_NOREF) return err_set(err, STATUS_FAILED_PRECONDITION, "the service describes nothing");
+    if (vm->describe == LUA_NOREF)
+        return err_set(err, STATUS_FAILED_PRECONDITION, "the service describes nothing");
     vm->loading = true;
     int status = vm_protect(vm, describe_body, out, err);
     vm->loading = false;
@@ -466,7 +475,9 @@ void vm_receive(struct vm *vm, struct message *m) {
     settle(vm, STEPS_MESSAGE);
 }
 
-bool vm_has_room(const struct vm *vm) { return vm->working - vm->nested < vm->config.limits.concurrency; }
+bool vm_has_room(const struct vm *vm) {
+    return vm->working - vm->nested < vm->config.limits.concurrency;
+}
 
 bool vm_run(struct vm *vm, int64_t now) {
     struct heap_node *first;
@@ -502,7 +513,8 @@ size_t vm_open_requests(const struct vm *vm) { return vm->open; }
 
 void vm_cancel_all(struct vm *vm, int status, const char *text) {
     for (struct request *r = vm->requests; r != NULL; r = r->next) {
-        if (r->phase != PHASE_RUNNING || (r->kind != REQUEST_RPC && r->kind != REQUEST_BACKGROUND)) continue;
+        if (r->phase != PHASE_RUNNING || (r->kind != REQUEST_RPC && r->kind != REQUEST_BACKGROUND))
+            continue;
         struct msg_fault *fault = msg_fault_new(str_of(text), (struct str){"", 0}, NULL);
         request_answer(vm, r, status, fault, NULL);
         request_stop(vm, r, STATUS_CANCELLED, "the instance is being stopped");

@@ -55,13 +55,24 @@ struct route {
 // What core.resolve, native and dial answered: asks again when the services have changed.
 struct target {
     enum { TARGET_SERVICE, TARGET_NATIVE, TARGET_DIAL } kind;
-    char *key;            // what it is found by; the strings below lie in it
-    struct str parts[4];  // namespace, service, version, endpoint | capability, method | address, path
-    struct route *route;  // NULL: could not be resolved
-    uint64_t epoch;       // of the host when it was resolved
+    char *key; // what it is found by; the strings below lie in it
+    struct str
+        parts[4]; // namespace, service, version, endpoint | capability, method | address, path
+    struct route *route; // NULL: could not be resolved
+    uint64_t epoch;      // of the host when it was resolved
 };
 
-enum wait_kind { WAIT_NONE, WAIT_PARK, WAIT_SLEEP, WAIT_CALL, WAIT_RECV, WAIT_SEND, WAIT_HEADER, WAIT_TRAILER, WAIT_GONE };
+enum wait_kind {
+    WAIT_NONE,
+    WAIT_PARK,
+    WAIT_SLEEP,
+    WAIT_CALL,
+    WAIT_RECV,
+    WAIT_SEND,
+    WAIT_HEADER,
+    WAIT_TRAILER,
+    WAIT_GONE
+};
 
 // With what a task goes on.
 enum wake_kind {
@@ -120,21 +131,21 @@ enum request_kind { REQUEST_RPC, REQUEST_START, REQUEST_STOP, REQUEST_BACKGROUND
 enum request_phase { PHASE_RUNNING, PHASE_ENDING, PHASE_DEFERS, PHASE_DONE };
 
 struct request {
-    struct handle handle;              // first
-    struct request *next, **link;      // among all of the VM
-    struct request *hash_next;         // by (reply, number), until it is answered
+    struct handle handle;         // first
+    struct request *next, **link; // among all of the VM
+    struct request *hash_next;    // by (reply, number), until it is answered
     bool hashed;
-    struct request *parent;            // of a background task: kept so that its ctx stays readable
-    unsigned refs;                     // itself while it is open, and its background tasks
+    struct request *parent; // of a background task: kept so that its ctx stays readable
+    unsigned refs;          // itself while it is open, and its background tasks
     enum request_kind kind;
     enum request_phase phase;
-    struct port *reply;                // NULL when nobody waits for an answer
-    uint64_t number;                   // the caller's
+    struct port *reply; // NULL when nobody waits for an answer
+    uint64_t number;    // the caller's
     struct msg_form form;
     struct msg_context *context;
-    const struct pb_method *method;    // REQUEST_RPC
-    unsigned char span[8];             // the caller of what it calls
-    int64_t deadline;                  // clock_now; 0: none
+    const struct pb_method *method; // REQUEST_RPC
+    unsigned char span[8];          // the caller of what it calls
+    int64_t deadline;               // clock_now; 0: none
     struct timer timer;
     struct task *tasks;
     struct task *main;
@@ -165,19 +176,19 @@ struct stream {
     struct handle handle; // first
     struct request *request;
     struct stream *next, **link; // among the request's streams
-    struct call *call;   // the client's side, until the call has ended
+    struct call *call;           // the client's side, until the call has ended
     bool client;
-    bool receives, sends; // what the method's kind allows
-    struct route *route; // client
-    const struct pb_method *method; // NULL: dialled, texts both ways
+    bool receives, sends;                  // what the method's kind allows
+    struct route *route;                   // client
+    const struct pb_method *method;        // NULL: dialled, texts both ways
     struct mpsc_node *in_first, **in_last; // ITEMs
-    size_t held;     // bytes charged for them
-    uint32_t taken;  // bytes consumed, and not yet credited
-    bool in_end;     // no more will come
-    int64_t window;  // bytes that may be sent
+    size_t held;                           // bytes charged for them
+    uint32_t taken;                        // bytes consumed, and not yet credited
+    bool in_end;                           // no more will come
+    int64_t window;                        // bytes that may be sent
     bool out_end;
     bool end_sent; // END is on its way: not before what waits to be sent
-    int status; // client: how the call ended
+    int status;    // client: how the call ended
     struct msg_fault *fault;
     bool headers_known;
     struct blob *headers, *trailers;
@@ -210,14 +221,14 @@ struct vm {
     double *deadlines; // seconds by method index; 0: the default
     struct pb_lua *own, *platform;
     int core, anchors, handlers, on_start, on_stop, describe; // references
-    vm_body *body; // what the trampoline runs
+    vm_body *body;                                            // what the trampoline runs
     void *body_arg;
     int64_t cpu_end; // bare: when clock_thread_cpu is too late
     bool inside;     // in vm_protect
     bool loading;    // main.lua declares
     bool condemned;
     char memory_text[64];
-    size_t collected; // bytes in use after the last collection
+    size_t collected;       // bytes in use after the last collection
     struct outcome outcome; // here, so that an error cannot lose it
     struct buf scratch, scratch_metadata;
 
@@ -232,9 +243,9 @@ struct vm {
     struct request *requests;
     struct request **hash;
     size_t hash_cap, hash_count;
-    size_t open;    // rpc and background
-    size_t working; // rpc
-    size_t nested;  // of these, those that wait for a call
+    size_t open;              // rpc and background
+    size_t working;           // rpc
+    size_t nested;            // of these, those that wait for a call
     struct request *instance; // on_start's: lives with the VM
     struct hook start, stop;
 
@@ -258,11 +269,14 @@ void vm_hook_finish(struct vm *vm, struct hook *hook, int status, struct str tex
 void vm_log(struct vm *vm, enum log_level level, const struct request *r, struct str text);
 
 // ---- handle.c
-int handle_add(struct vm *vm, struct handle *h, enum handle_kind kind); // 0 or -STATUS_RESOURCE_EXHAUSTED
+int handle_add(struct vm *vm, struct handle *h,
+               enum handle_kind kind); // 0 or -STATUS_RESOURCE_EXHAUSTED
 void handle_remove(struct vm *vm, struct handle *h);
 void handle_renew(struct vm *vm, struct handle *h); // same place, another number
 void *handle_find(struct vm *vm, uint32_t index, uint32_t generation, enum handle_kind kind);
-static inline uint64_t handle_number(const struct handle *h) { return h->index | (uint64_t)h->generation << 32; }
+static inline uint64_t handle_number(const struct handle *h) {
+    return h->index | (uint64_t)h->generation << 32;
+}
 // As a userdata, with the metatable core[mt] if there is one.
 void handle_push(struct vm *vm, lua_State *L, const struct handle *h, const char *mt);
 // From a userdata; raises "bad argument" when it is something else; NULL when what it means is gone.
@@ -272,29 +286,36 @@ void handle_push_number(lua_State *L, const struct handle *h);
 void *handle_check_number(struct vm *vm, lua_State *L, int arg, enum handle_kind kind);
 
 // ---- serve.c
-void request_receive(struct vm *vm, struct message *take);       // a REQUEST
-void request_message(struct vm *vm, struct message *take);       // what follows it
+void request_receive(struct vm *vm, struct message *take); // a REQUEST
+void request_message(struct vm *vm, struct message *take); // what follows it
 void request_hook(struct vm *vm, enum request_kind kind, int function, double seconds);
 // A background task of `parent` (may be NULL): fn and n arguments at the top of L, popped. Raises.
 struct task *request_background(struct vm *vm, lua_State *L, struct request *parent, int n);
-void request_encode(struct vm *vm, lua_State *L, struct request *r, bool returned); // the answer, at the top, to vm->outcome
+void request_encode(struct vm *vm, lua_State *L, struct request *r,
+                    bool returned); // the answer, at the top, to vm->outcome
 // The value at `index` as bytes of the form; NULL and `err`: what is wrong with it. Raises for memory.
-struct blob *value_encode(struct vm *vm, lua_State *L, int index, struct pb_lua *codec, const struct pb_message *type,
-                          struct msg_form form, struct err *err);
+struct blob *value_encode(struct vm *vm, lua_State *L, int index, struct pb_lua *codec,
+                          const struct pb_message *type, struct msg_form form, struct err *err);
 
 // ---- request.c
 struct request *request_new(struct vm *vm, enum request_kind kind, struct msg_context *context);
-void request_free_unused(struct vm *vm, struct request *r);      // one that could not begin
+void request_free_unused(struct vm *vm, struct request *r); // one that could not begin
 // Answers (nothing when that was done before) and takes body and fault.
-void request_answer(struct vm *vm, struct request *r, int status, struct msg_fault *fault, struct blob *body);
+void request_answer(struct vm *vm, struct request *r, int status, struct msg_fault *fault,
+                    struct blob *body);
 void request_end(struct vm *vm, struct request *r); // cancels what is left of it
-void request_settle(struct vm *vm, struct request *r); // goes on with the ending when no task is left; may free r
-void request_fail(struct vm *vm, struct request *r, int status, struct msg_fault *fault); // answers and ends
-void request_stop(struct vm *vm, struct request *r, int status, const char *text); // every wait of it fails from now on
-void request_drop(struct vm *vm, struct request *r); // frees it with all it has, without Lua: the end of the VM
-void request_finished(struct vm *vm, struct request *r, enum task_role role, bool cancelled, struct outcome *take);
-void request_send_headers(struct vm *vm, struct request *r);     // unless they have been sent
-int request_defer(struct vm *vm, lua_State *L, struct request *r); // fn at the top
+void request_settle(struct vm *vm,
+                    struct request *r); // goes on with the ending when no task is left; may free r
+void request_stop(struct vm *vm, struct request *r, int status,
+                  const char *text); // every wait of it fails from now on
+void request_drop(struct vm *vm,
+                  struct request *r); // frees it with all it has, without Lua: the end of the VM
+void request_finished(struct vm *vm, struct request *r, enum task_role role, bool cancelled,
+                      struct outcome *take);
+void request_send_headers(struct vm *vm, struct request *r); // unless they have been sent
+// A task that nobody waits for has raised: the request fails with it. Takes what the outcome holds.
+void request_raise(struct vm *vm, struct request *r, struct outcome *take);
+void request_defer(lua_State *L, struct request *r);          // fn at the top, popped
 void request_forget_caller(struct vm *vm, struct request *r); // it has gone and wants no answer
 int request_hash_add(struct vm *vm, struct request *r);
 struct request *request_find(struct vm *vm, const struct port *reply, uint64_t number);
@@ -308,7 +329,8 @@ void task_free(struct vm *vm, struct task *t, bool reusable);
 void task_drop(struct vm *vm, struct task *t); // without Lua
 void task_release_idle(struct vm *vm);
 void task_ready(struct vm *vm, struct task *t, enum wake_kind wake);
-void task_fail(struct vm *vm, struct task *t, int status, const char *text); // a parked one goes on with a fault
+void task_fail(struct vm *vm, struct task *t, int status,
+               const char *text); // a parked one goes on with a fault
 void task_fault(struct vm *vm, struct task *t, int status, const struct msg_fault *fault); // copied
 void task_cancel(struct vm *vm, struct task *t);
 bool task_run_ready(struct vm *vm, unsigned steps); // true: more is ready
@@ -318,17 +340,21 @@ struct task *task_waiting(struct vm *vm, lua_State *L, const char *function);
 int task_refused(struct vm *vm, struct task *t, lua_State *L);
 // Ends the C function: `return task_park(...)`. Set what t->wait needs before.
 int task_park(struct vm *vm, struct task *t, lua_State *L, enum wait_kind kind);
-int task_push_fault(lua_State *L, int status, struct str text, const struct msg_fault *fault); // 5 values
-int task_push_message(struct vm *vm, struct task *t, lua_State *L); // true and t->wait.message decoded, or a fault
+int task_push_fault(lua_State *L, int status, struct str text,
+                    const struct msg_fault *fault); // 5 values
+int task_push_message(struct vm *vm, struct task *t,
+                      lua_State *L);         // true and t->wait.message decoded, or a fault
 int64_t task_deadline(const struct task *t); // the nearest of its own and its request's; 0: none
 // The fault that a raised value (at the top of L, popped) stands for, to vm->outcome. `co` is where it was raised.
 void task_error(struct vm *vm, lua_State *L, lua_State *co, int status);
 extern const char TASK_TAG; // its address, as a light userdata, is core.TAG
 
 // ---- call.c
-int target_find(struct vm *vm, int kind, const struct str *parts, size_t count, size_t *number, struct err *err);
+int target_find(struct vm *vm, int kind, const struct str *parts, size_t count, size_t *number,
+                struct err *err);
 struct target *target_check(struct vm *vm, lua_State *L, int arg);
-int target_refresh(struct vm *vm, struct target *t, struct err *err); // t->route is good when it returns 0
+int target_refresh(struct vm *vm, struct target *t,
+                   struct err *err); // t->route is good when it returns 0
 struct pb_lua *route_codec(struct vm *vm, lua_State *L, struct route *route); // NULL: dialled
 struct route *route_hold(struct route *route);
 void route_drop(struct vm *vm, struct route *route);
@@ -338,9 +364,10 @@ struct call_options {
     bool as_service;
 };
 // A call that is under way; NULL and `err` when it could not begin. Body is taken; metadata from vm->scratch_metadata.
-struct call *call_begin(struct vm *vm, struct task *t, struct route *route, const struct call_options *options,
-                        struct blob *take_body, struct err *err);
-void call_message(struct vm *vm, struct message *take); // what comes back
+struct call *call_begin(struct vm *vm, struct task *t, struct route *route,
+                        const struct call_options *options, struct blob *take_body,
+                        struct err *err);
+void call_message(struct vm *vm, struct message *take);     // what comes back
 void call_abort(struct vm *vm, struct call *c, int status); // tells the callee, frees
 void call_free(struct vm *vm, struct call *c);
 // A message to the other side of a call that this VM made; NULL when memory ends.
@@ -348,15 +375,18 @@ struct message *call_message_new(struct vm *vm, const struct call *c, enum msg_k
 void call_send(struct call *c, struct message *take); // accepts NULL
 
 // ---- stream.c
-struct stream *stream_new(struct vm *vm, struct request *r, struct call *c); // c NULL: the server's side
-void stream_free(struct vm *vm, struct stream *s, int status, const char *text); // who waits for it fails
+struct stream *stream_new(struct vm *vm, struct request *r,
+                          struct call *c); // c NULL: the server's side
+void stream_free(struct vm *vm, struct stream *s, int status,
+                 const char *text); // who waits for it fails
 void stream_item(struct vm *vm, struct stream *s, struct message *take);
 void stream_end(struct vm *vm, struct stream *s); // the caller has finished sending
 void stream_credit(struct vm *vm, struct stream *s, uint32_t credit);
 void stream_headers(struct vm *vm, struct stream *s, struct message *take);
 void stream_response(struct vm *vm, struct stream *s, struct message *take);
 void stream_fail_waiters(struct vm *vm, struct stream *s, int status, const char *text);
-void stream_finish(struct vm *vm, struct stream *s, int status, const char *text); // client: ended from this side
+void stream_finish(struct vm *vm, struct stream *s, int status,
+                   const char *text);                 // client: ended from this side
 void stream_forget(struct stream *s, struct task *t); // t does not wait for it any more
 int stream_recv(struct vm *vm, struct stream *s, struct task *t, lua_State *L);
 int stream_send(struct vm *vm, struct stream *s, struct task *t, lua_State *L, int arg);
@@ -364,9 +394,11 @@ int stream_metadata(struct vm *vm, struct stream *s, struct task *t, lua_State *
 void stream_close_send(struct vm *vm, struct stream *s);
 void stream_discard(struct vm *vm, struct stream *s); // what has come and was not read
 // Pushes what a message holds; raises only for memory. 0, or a status and `err`.
-int stream_decode(struct vm *vm, lua_State *L, struct route *route, const struct pb_message *type, bool json,
-                  const struct blob *body, struct err *err);
+int stream_decode(struct vm *vm, lua_State *L, struct route *route, const struct pb_message *type,
+                  bool json, const struct blob *body, struct err *err);
 void metadata_push(lua_State *L, const struct blob *metadata); // as a table
+void metadata_check(lua_State *L, struct str key,
+                    struct str value); // bind_tasks.c: raises when it may not be set
 
 // ---- sandbox.c
 void sandbox_open(struct vm *vm, lua_State *L);

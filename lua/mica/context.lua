@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- ctx: what a handler reads about its request. The object is C's; this fills in its metatable.
 --
--- What has to be made once (account, metadata, values) is kept beside the object, for as long as C keeps the request.
+-- What has to be made once (account, metadata, values) is kept beside the object. Its key is weak, but an author's value may
+-- refer to ctx and so keep itself: `sweep` takes out what belongs to requests that have ended.
 local core = ...
 local mt = core.ctx_mt
 local read = core.ctx
@@ -26,10 +27,21 @@ local errors = core.use("mica.errors")
 local Context = {}
 
 local kept = setmetatable({}, { __mode = "k" })
+local made, sweep_at = 0, 1000
+
+local function sweep()
+  local live = 0
+  for ctx in next, kept do
+    if pcall(read, ctx, "kind") then live = live + 1 else kept[ctx] = nil end
+  end
+  made, sweep_at = live, math.max(1000, 2 * live)
+end
 
 local function state(ctx)
   local s = kept[ctx]
   if not s then
+    made = made + 1
+    if made > sweep_at then sweep() end
     s = {}
     kept[ctx] = s
   end

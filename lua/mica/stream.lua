@@ -51,10 +51,10 @@ function Stream.header(stream)
   return result(stream, core.header(stream))
 end
 
---- The trailing response metadata, once the stream has ended.
+--- The trailing response metadata; waits for the end of the stream.
 ---@return table<string, string>
 function Stream.trailer(stream)
-  return core.trailer(stream)
+  return result(stream, core.trailer(stream))
 end
 
 function mt.__index(_, key)

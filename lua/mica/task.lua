@@ -224,6 +224,16 @@ end
 
 -- ---- time ---------------------------------------------------------------------------------------------------------------
 
+local function returned(ok, ...)
+  if not ok then error((...), 0) end
+  return ...
+end
+
+-- core.deadline raises what fn raised, but not where: that is noted here.
+local function run_noting(fn, ...)
+  return returned(xpcall(fn, note, ...))
+end
+
 --- The results of fn, or DEADLINE_EXCEEDED when it takes longer.
 ---@param d mica.Duration
 ---@param fn function
@@ -231,7 +241,7 @@ end
 function M.timeout(d, fn, ...)
   local seconds = seconds_of(d, "mica.timeout")
   check_function("timeout", fn, 'timeout("2s", posts.Read, { id = id })')
-  return check(core.deadline(seconds, fn, ...))
+  return check(core.deadline(seconds, run_noting, fn, ...))
 end
 
 --- Waits.

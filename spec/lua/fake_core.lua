@@ -122,6 +122,7 @@ local function add_tasks(core, world)
     local ok, tag = coroutine.resume(running.co, unpack(entry, 1, entry.n))
     if coroutine.status(running.co) == "dead" then
       running.state = "done"
+      tasks[running.number] = nil
       if not ok then
         running.request.raised = running.request.raised or { tag }
         if running.main then world.cancel(running.request) end
@@ -137,14 +138,13 @@ local function add_tasks(core, world)
   -- The task that is due next, by the clock; nil when nothing will ever happen.
   local function next_due()
     local due, at
-    for number = 1, count do
-      local task = tasks[number]
+    for _, task in pairs(tasks) do
       if task.state == "sleeping" or task.state == "parked" then
         local limit = nearest_deadline(task)
         local t = task.wake_at
         if task.state == "parked" then t = nil end
         if limit and (not t or limit < t) then t = limit end
-        if t and (not at or t < at) then due, at = task, t end
+        if t and (not at or t < at or (t == at and task.number < due.number)) then due, at = task, t end
       end
     end
     return due, at
@@ -173,7 +173,7 @@ local function add_tasks(core, world)
   end
 
   function core.ctx(ctx, key)
-    local fields = world.fields[ctx]
+    local fields = world.fields[ctx] or error("the request of this ctx has ended", 0)
     if key == "cancelled" then return running ~= nil and refused(running) ~= nil and running.request.ctx == ctx end
     if key == "remaining" then return fields.deadline and fields.deadline - world.clock end
     return fields[key]

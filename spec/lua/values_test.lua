@@ -32,6 +32,22 @@ test("ctx reads what the core knows", function()
     end)
 end)
 
+test("what is kept for ctx goes with the request, even when it refers to itself", function()
+  local world = fake.new {}
+  local seen = setmetatable({}, { __mode = "k" })
+  for _ = 1, 2500 do
+    world.request({}, function(ctx)
+      ctx.values.me = ctx
+      seen[ctx] = true
+    end)
+    world.fields = {}
+  end
+  collectgarbage()
+  local left = 0
+  for _ in pairs(seen) do left = left + 1 end
+  ok(left <= 1001, "kept " .. left)
+end)
+
 test("ctx.metadata reads by key in any case", function()
   within({}, function(ctx)
     eq({ "v2", "v2", "1" }, { ctx.metadata["mica-version"], ctx.metadata["Mica-Version"], ctx.metadata["x-y"] })

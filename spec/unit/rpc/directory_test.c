@@ -61,10 +61,11 @@ static void test_finds_with_references_of_its_own(void **state) {
     struct directory_entry e;
     const struct pb_method *method;
     uint64_t before = directory_epoch(d);
-    assert_int_equal(directory_put(d, "mica", "echo", "v1", &first.port, pool, owns_echo, &first, 7), 0);
+    assert_int_equal(
+        directory_put(d, "mica", "echo", "v1", &first.port, pool, owns_echo, &first, 7), 0);
     assert_true(directory_epoch(d) > before);
-    assert_int_equal(directory_find(d, str_of("mica"), str_of("echo"), str_of(""), str_of("Echo.Count"),
-                                    &e, &method, NULL),
+    assert_int_equal(directory_find(d, str_of("mica"), str_of("echo"), str_of(""),
+                                    str_of("Echo.Count"), &e, &method, NULL),
                      0);
     assert_ptr_equal(e.port, &first.port);
     assert_ptr_equal(e.pool, pool);
@@ -134,11 +135,12 @@ static void test_texts(void **state) {
     assert_int_equal(find(d, "mica", "echo", "v2", "Echo.Say", &e, &err), -STATUS_UNAVAILABLE);
     assert_string_equal(err.text, "no version \"v2\" of service \"echo\" is running");
     assert_int_equal(find(d, "mica", "echo", "", "Echo.Cuont", &e, &err), -STATUS_UNIMPLEMENTED);
-    assert_string_equal(err.text,
-                        "service \"echo\" has no endpoint \"Echo.Cuont\" (did you mean \"Echo.Count\"?)");
+    assert_string_equal(
+        err.text, "service \"echo\" has no endpoint \"Echo.Cuont\" (did you mean \"Echo.Count\"?)");
     assert_int_equal(find(d, "mica", "echo", "", "echo.say", &e, &err), -STATUS_UNIMPLEMENTED);
     assert_non_null(strstr(err.text, "\"Echo.Say\"?"));
-    assert_int_equal(find(d, "mica", "echo", "", "Zzzzzz.Qqqqqqq", &e, &err), -STATUS_UNIMPLEMENTED);
+    assert_int_equal(find(d, "mica", "echo", "", "Zzzzzz.Qqqqqqq", &e, &err),
+                     -STATUS_UNIMPLEMENTED);
     assert_null(strstr(err.text, "did you mean"));
     directory_delete(d);
 }
@@ -183,11 +185,14 @@ static void test_threads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_finds_with_references_of_its_own, set_up_ports, tear_down_ports),
+        cmocka_unit_test_setup_teardown(test_finds_with_references_of_its_own, set_up_ports,
+                                        tear_down_ports),
         cmocka_unit_test_setup_teardown(test_newest_version_answers, set_up_ports, tear_down_ports),
-        cmocka_unit_test_setup_teardown(test_platform_is_seen_from_everywhere, set_up_ports, tear_down_ports),
+        cmocka_unit_test_setup_teardown(test_platform_is_seen_from_everywhere, set_up_ports,
+                                        tear_down_ports),
         cmocka_unit_test_setup_teardown(test_texts, set_up_ports, tear_down_ports),
-        cmocka_unit_test_setup_teardown(test_only_own_files_are_endpoints, set_up_ports, tear_down_ports),
+        cmocka_unit_test_setup_teardown(test_only_own_files_are_endpoints, set_up_ports,
+                                        tear_down_ports),
         cmocka_unit_test_setup_teardown(test_threads, set_up_ports, tear_down_ports),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

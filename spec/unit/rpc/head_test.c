@@ -23,16 +23,26 @@ static void test_timeouts(void **state) {
         const char *text;
         int64_t ns; // -1: malformed
     } CASES[] = {
-        {"0n", 0},           {"1n", 1},
-        {"250u", 250000},    {"100m", 100000000},
-        {"5S", 5000000000},  {"2M", 120000000000},
-        {"1H", 3600000000000}, {"99999999n", 99999999},
-        {"99999999H", INT64_MAX}, {"00000001S", 1000000000},
-        {"", -1},            {"S", -1},
-        {"1", -1},           {"1s", -1},
-        {"-1S", -1},         {"+1S", -1},
-        {"1.5S", -1},        {"123456789S", -1},
-        {"1 S", -1},         {"1SS", -1},
+        {"0n", 0},
+        {"1n", 1},
+        {"250u", 250000},
+        {"100m", 100000000},
+        {"5S", 5000000000},
+        {"2M", 120000000000},
+        {"1H", 3600000000000},
+        {"99999999n", 99999999},
+        {"99999999H", INT64_MAX},
+        {"00000001S", 1000000000},
+        {"", -1},
+        {"S", -1},
+        {"1", -1},
+        {"1s", -1},
+        {"-1S", -1},
+        {"+1S", -1},
+        {"1.5S", -1},
+        {"123456789S", -1},
+        {"1 S", -1},
+        {"1SS", -1},
         {"0x1S", -1},
     };
     for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
@@ -45,8 +55,9 @@ static void test_timeouts(void **state) {
 
 static void test_timeouts_written(void **state) {
     (void)state;
-    static const int64_t CASES[] = {0,          1,          999,         99999998,    99999999, 100000000,
-                                    1234567890, 30000000000, 3600000000001, 86400000000000000, INT64_MAX, -5};
+    static const int64_t CASES[] = {
+        0,          1,           999,           99999998,          99999999,  100000000,
+        1234567890, 30000000000, 3600000000001, 86400000000000000, INT64_MAX, -5};
     for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
         char text[16];
         int64_t back;
@@ -54,7 +65,7 @@ static void test_timeouts_written(void **state) {
         assert_true(n <= 9);
         assert_true(grpc_timeout_parse((struct str){text, n}, &back));
         int64_t wanted = CASES[i] < 0 ? 0 : CASES[i];
-        assert_true(back >= wanted);                          // never too early
+        assert_true(back >= wanted);                                           // never too early
         assert_true(back - wanted <= wanted / 20000 + 1 || back == INT64_MAX); // nor much too late
     }
 }
@@ -87,7 +98,8 @@ static void test_media_types(void **state) {
 static void test_reading(void **state) {
     (void)state;
     struct head h;
-    const struct http_header both[] = {{S("micro-namespace"), S("old")}, {S("mica-namespace"), S("new")},
+    const struct http_header both[] = {{S("micro-namespace"), S("old")},
+                                       {S("mica-namespace"), S("new")},
                                        {S("content-type"), S("application/grpc")},
                                        {S("grpc-timeout"), S("1S")}};
     head_read(&h, both, 4);
@@ -142,21 +154,28 @@ static const char *pairs(const struct blob *metadata) {
     size_t n = 0;
     text[0] = '\0';
     for (size_t at = 0; metadata_next(metadata, &at, &p);)
-        n += (size_t)snprintf(text + n, sizeof text - n, "%.*s=%.*s;", (int)p.key.n, p.key.p, (int)p.value.n,
-                              p.value.p);
+        n += (size_t)snprintf(text + n, sizeof text - n, "%.*s=%.*s;", (int)p.key.n, p.key.p,
+                              (int)p.value.n, p.value.p);
     return text;
 }
 
 static void test_metadata_in(void **state) {
     (void)state;
     const struct http_header headers[] = {
-        {S("content-type"), S("application/grpc")}, {S("te"), S("trailers")},
-        {S("user-agent"), S("x")},                  {S("grpc-encoding"), S("identity")},
-        {S("authorization"), S("Bearer secret")},   {S("mica-namespace"), S("n")},
-        {S("micro-namespace"), S("n")},             {S("traceparent"), S("t")},
-        {S("x-a"), S("1")},                         {S("x-a"), S("2")},
-        {S("data-bin"), S("aGk=")},                 {S("more-bin"), S("aGk, YQ")},
-        {S("bad-bin"), S("!!!")},                   {S("cookie"), S("c=1")},
+        {S("content-type"), S("application/grpc")},
+        {S("te"), S("trailers")},
+        {S("user-agent"), S("x")},
+        {S("grpc-encoding"), S("identity")},
+        {S("authorization"), S("Bearer secret")},
+        {S("mica-namespace"), S("n")},
+        {S("micro-namespace"), S("n")},
+        {S("traceparent"), S("t")},
+        {S("x-a"), S("1")},
+        {S("x-a"), S("2")},
+        {S("data-bin"), S("aGk=")},
+        {S("more-bin"), S("aGk, YQ")},
+        {S("bad-bin"), S("!!!")},
+        {S("cookie"), S("c=1")},
     };
     struct buf first = {0};
     bool failed;
@@ -182,7 +201,8 @@ static const char *list(const struct headers *h) {
     return text;
 }
 
-static struct blob *metadata_of(const char *key, struct str value, const char *other, struct str more) {
+static struct blob *metadata_of(const char *key, struct str value, const char *other,
+                                struct str more) {
     struct buf b = {0};
     metadata_add(&b, str_of(key), value);
     metadata_add(&b, str_of(other), more);
@@ -201,8 +221,8 @@ static void test_metadata_out(void **state) {
     headers_add_metadata(&h, a);
     headers_add_metadata(&h, b);
     headers_add_metadata(&h, NULL);
-    assert_string_equal(list(&h),
-                        "content-length=1234567890;zero=0;id=00000000000000ab;x-a=1;x-b-bin=AAECAw;");
+    assert_string_equal(
+        list(&h), "content-length=1234567890;zero=0;id=00000000000000ab;x-a=1;x-b-bin=AAECAw;");
     blob_drop(a);
     blob_drop(b);
     headers_free(&h);
@@ -230,8 +250,9 @@ static void test_status_there_and_back(void **state) {
     int status;
     assert_true(headers_begin(&h, NULL, NULL, f));
     headers_add_status(&h, STATUS_NOT_FOUND, f);
-    assert_string_equal(list(&h), "grpc-status=5;grpc-message=100%25 %C3%A4%0A;"
-                                  "grpc-status-details-bin=ZGV0YWls;mica-error-id=posts.Posts.Read;");
+    assert_string_equal(list(&h),
+                        "grpc-status=5;grpc-message=100%25 %C3%A4%0A;"
+                        "grpc-status-details-bin=ZGV0YWls;mica-error-id=posts.Posts.Read;");
     assert_true(grpc_status_read(h.items, h.n, &status, &back));
     assert_int_equal(status, STATUS_NOT_FOUND);
     assert_true(str_is(blob_str(back->text), "100% \xC3\xA4\n"));
@@ -290,12 +311,18 @@ static int set_up(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_timeouts),      cmocka_unit_test(test_timeouts_written),
-        cmocka_unit_test(test_namespaces),    cmocka_unit_test(test_media_types),
-        cmocka_unit_test(test_reading),       cmocka_unit_test(test_traces),
-        cmocka_unit_test(test_metadata_in),   cmocka_unit_test(test_metadata_out),
-        cmocka_unit_test(test_too_many),      cmocka_unit_test(test_status_there_and_back),
-        cmocka_unit_test(test_long_faults_are_cut), cmocka_unit_test(test_status_read),
+        cmocka_unit_test(test_timeouts),
+        cmocka_unit_test(test_timeouts_written),
+        cmocka_unit_test(test_namespaces),
+        cmocka_unit_test(test_media_types),
+        cmocka_unit_test(test_reading),
+        cmocka_unit_test(test_traces),
+        cmocka_unit_test(test_metadata_in),
+        cmocka_unit_test(test_metadata_out),
+        cmocka_unit_test(test_too_many),
+        cmocka_unit_test(test_status_there_and_back),
+        cmocka_unit_test(test_long_faults_are_cut),
+        cmocka_unit_test(test_status_read),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

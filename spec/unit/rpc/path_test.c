@@ -41,7 +41,8 @@ static void test_paths_as_micro_has_them(void **state) {
 
 static void test_letters(void **state) {
     (void)state;
-    expect("/helloworld/Helloworld/Call", "/helloworld/Helloworld/Call", "/helloworld/helloworld/call");
+    expect("/helloworld/Helloworld/Call", "/helloworld/Helloworld/Call",
+           "/helloworld/helloworld/call");
     expect("/blog-posts/Save-It", "/blog-posts/Save-It", "/blogPosts/saveIt");
     expect("/a--b", "/a--b", "/aB");
     expect("/-a-", "/-a-", "/a");
@@ -101,9 +102,12 @@ static void test_buffers_are_used_again(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_paths_as_micro_has_them), cmocka_unit_test(test_letters),
-        cmocka_unit_test(test_cleaning),                cmocka_unit_test(test_encoding),
-        cmocka_unit_test(test_what_is_refused),         cmocka_unit_test(test_buffers_are_used_again),
+        cmocka_unit_test(test_paths_as_micro_has_them),
+        cmocka_unit_test(test_letters),
+        cmocka_unit_test(test_cleaning),
+        cmocka_unit_test(test_encoding),
+        cmocka_unit_test(test_what_is_refused),
+        cmocka_unit_test(test_buffers_are_used_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

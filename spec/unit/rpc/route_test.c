@@ -35,8 +35,10 @@ static int set_up_each(void **state) {
     directory = directory_new();
     api = route_slot_new();
     proxy = route_slot_new();
-    assert_int_equal(directory_put(directory, "mica", "echo", "", &service.port, pool, NULL, NULL, 5), 0);
-    assert_int_equal(directory_put(directory, "", "registry", "", &service.port, pool, NULL, NULL, 6), 0);
+    assert_int_equal(
+        directory_put(directory, "mica", "echo", "", &service.port, pool, NULL, NULL, 5), 0);
+    assert_int_equal(
+        directory_put(directory, "", "registry", "", &service.port, pool, NULL, NULL, 6), 0);
     return 0;
 }
 
@@ -107,7 +109,8 @@ static void test_install(void **state) {
     assert_non_null(r);
     assert_ptr_equal(r->port, &service.port);
     assert_true(str_is(r->method->path, "/echo.Echo/Say"));
-    assert_true(str_is(r->service, "echo") && str_is(r->endpoint, "Echo.Say") && str_is(r->prefix, "/echo"));
+    assert_true(str_is(r->service, "echo") && str_is(r->endpoint, "Echo.Say") &&
+                str_is(r->prefix, "/echo"));
     assert_true(r->public);
     assert_int_equal(r->generation, 5);
     assert_null(route_find(table, str_of("acme"), str_of("/echo/say")));
@@ -212,7 +215,8 @@ static void *viewer(void *arg) {
     struct route_table *held = NULL;
     (void)arg;
     for (int i = 0; i < 5000; i++) {
-        const struct route *r = route_find(route_slot_view(api, &held), str_of("mica"), str_of("/echo"));
+        const struct route *r =
+            route_find(route_slot_view(api, &held), str_of("mica"), str_of("/echo"));
         if (r != NULL && r->generation != 5) abort();
     }
     route_table_drop(held);
@@ -224,8 +228,10 @@ static void test_threads(void **state) {
     char missing[200];
     pthread_t threads[2];
     Route routes[] = {route("mica", "/echo", "echo", "Echo.Say")};
-    for (int i = 0; i < 2; i++) assert_int_equal(pthread_create(&threads[i], NULL, viewer, NULL), 0);
-    for (int i = 0; i < 300; i++) assert_int_equal(install("api", routes, 1, NULL, missing, NULL), 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, viewer, NULL), 0);
+    for (int i = 0; i < 300; i++)
+        assert_int_equal(install("api", routes, 1, NULL, missing, NULL), 0);
     for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
 }
 

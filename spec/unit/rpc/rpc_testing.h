@@ -59,7 +59,7 @@ struct keeper {
     pthread_cond_t come;
     struct message *kept[4096];
     size_t count, taken;
-    int refuse;  // a negative status: refuses everything
+    int refuse; // a negative status: refuses everything
     bool freed;
 };
 

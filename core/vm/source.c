@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0
+// A service's files in memory. Read once, never changed, shared by its VMs.
+//
+// Reading walks the folder by file descriptors. Hidden files and the folder spec/ are left out, links to folders are not
+// followed, and a link to a file must not lead out of the folder (openat2 with RESOLVE_BENEATH decides that, in the kernel,
+// at the moment of opening). The hash is SHA-256 over each path, size and content in the order of paths.
+#include "vm/source.h"
+
+#include "pb/protoc.h"
+#include "vm/embedded.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define MAX_FILES 2000
+#define MAX_BYTES ((size_t)64 << 20)
+enum { MAX_NESTING = 32, MAX_PATH = 1024 };
+
+struct walk {
+    struct source *s;
+    int root;
+    size_t cap;
+    size_t bytes;
+    struct err *err;
+};
+
+// ---- life -------------------------------------------------------------------------------------------------------------
+
+static struct source *source_new(struct err *err) {
+    struct source *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        err_set(err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
+        return NULL;
+    }
+    atomic_init(&s->refs, 1);
+    return s;
+}
+
+struct source *source_hold(struct source *s) {
+    atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+    return s;
+}
+
+void source_drop(struct source *s) {
+    if (s == NULL || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) > 1) return;
+    for (size_t i = 0; i < s->file_count; i++) {
+        free((void *)s->files[i].path.p);
+        blob_drop(s->files[i].content);
+    }
+    for (size_t i = 0; i < s->proto_count; i++) free((void *)s->protos[i].p);
+    free(s->files);
+    free(s->protos);
+    free(s->name);
+    free(s->folder);
+    if (s->pool != NULL) pb_pool_drop(s->pool);
+    free(s);
+}
+
+static int compare_str(struct str a, struct str b) {
+    int c = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
+    return c != 0 ? c : (a.n > b.n) - (a.n < b.n);
+}
+
+static int compare_files(const void *a, const void *b) {
+    return compare_str(((const struct source_file *)a)->path,
+                       ((const struct source_file *)b)->path);
+}
+
+const struct source_file *source_file(const struct source *s, struct str path) {
+    struct source_file wanted = {.path = path};
+    if (s->file_count == 0) return NULL;
+    return bsearch(&wanted, s->files, s->file_count, sizeof wanted, compare_files);
+}
+
+bool source_owns_proto(const struct source *s, struct str proto_file) {
+    for (size_t i = 0; i < s->proto_count; i++) {
+        if (str_equal(s->protos[i], proto_file)) return true;
+    }
+    return false;
+}
+
+// ---- collecting -------------------------------------------------------------------------------------------------------
+
+static int no_memory(struct err *err) {
+    return err_set(err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
+}
+
+// Takes the content.
+static int add_file(struct walk *w, struct str path, struct blob *content) {
+    struct source *s = w->s;
+    if (content == NULL) return no_memory(w->err);
+    w->bytes += content->n;
+    if (s->file_count >= MAX_FILES || w->bytes > MAX_BYTES) {
+        blob_drop(content);
+        return err_set(w->err, STATUS_INVALID_ARGUMENT,
+                       "%s is larger than %d files or %d MB: is it a service's folder?",
+                       s->folder == NULL ? s->name : s->folder, MAX_FILES, (int)(MAX_BYTES >> 20));
+    }
+    if (s->file_count == w->cap) {
+        size_t cap = w->cap == 0 ? 16 : w->cap * 2;
+        struct source_file *files = realloc(s->files, cap * sizeof *files);
+        if (files != NULL) s->files = files;
+        if (files != NULL) w->cap = cap;
+    }
+    char *name = s->file_count < w->cap ? strndup(path.p, path.n) : NULL;
+    if (name == NULL) {
+        blob_drop(content);
+        return no_memory(w->err);
+    }
+    s->files[s->file_count++] = (struct source_file){{name, path.n}, content};
+    return 0;
+}
+
+static void hash_files(struct source *s) {
+    crypto_hash_sha256_state state;
+    unsigned char digest[crypto_hash_sha256_BYTES];
+    crypto_hash_sha256_init(&state);
+    for (size_t i = 0; i < s->file_count; i++) {
+        const struct source_file *f = &s->files[i];
+        unsigned char size[8];
+        for (int k = 0; k < 8; k++) size[k] = (unsigned char)((uint64_t)f->content->n >> (8 * k));
+        crypto_hash_sha256_update(&state, (const unsigned char *)f->path.p,
+                                  f->path.n + 1); // with the NUL
+        crypto_hash_sha256_update(&state, size, sizeof size);
+        crypto_hash_sha256_update(&state, (const unsigned char *)f->content->p, f->content->n);
+    }
+    crypto_hash_sha256_final(&state, digest);
+    sodium_bin2hex(s->hash, sizeof s->hash, digest, sizeof digest);
+}
+
+static int add_proto(struct source *s, struct str name) {
+    struct str *protos = realloc(s->protos, (s->proto_count + 1) * sizeof *protos);
+    if (protos == NULL) return -STATUS_RESOURCE_EXHAUSTED;
+    s->protos = protos;
+    char *copy = strndup(name.p, name.n);
+    if (copy == NULL) return -STATUS_RESOURCE_EXHAUSTED;
+    s->protos[s->proto_count++] = (struct str){copy, name.n};
+    return 0;
+}
+
+// ---- the folder -------------------------------------------------------------------------------------------------------
+
+static int open_beneath(int root, const char *path) {
+    struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    long fd = syscall(SYS_openat2, root, path, &how, sizeof how);
+    if (fd < 0 && (errno == ENOSYS || errno == EPERM)) { // an old kernel: no links at all
+        fd = openat(root, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+    }
+    return (int)fd;
+}
+
+static struct blob *read_all(int fd, size_t size, struct err *err, const char *path) {
+    struct buf b = {0};
+    buf_reserve(&b, size);
+    for (;;) {
+        if (!buf_reserve(&b, 4096)) break;
+        ssize_t n = read(fd, buf_p(&b) + b.n, b.cap - b.n);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) {
+            err_set(err, STATUS_NOT_FOUND, "%s: %s", path, strerror(errno));
+            buf_free(&b);
+            return NULL;
+        }
+        if (n == 0) return buf_take(&b);
+        b.n += (size_t)n;
+        if (b.n > MAX_BYTES) return buf_take(&b); // add_file says that it is too much
+    }
+    buf_free(&b);
+    return NULL;
+}
+
+static int read_file(struct walk *w, const char *path) {
+    struct stat st;
+    int fd = open_beneath(w->root, path);
+    if (fd < 0 && errno == ENOENT) return 0; // a link to nothing, or gone meanwhile
+    if (fd < 0 && (errno == EXDEV || errno == ELOOP)) {
+        return err_set(w->err, STATUS_INVALID_ARGUMENT,
+                       "%s is a link that leads out of the service's folder", path);
+    }
+    if (fd < 0) return err_set(w->err, STATUS_NOT_FOUND, "%s: %s", path, strerror(errno));
+    int status = 0;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
+        struct err why = {0};
+        size_t size = st.st_size > (off_t)MAX_BYTES ? MAX_BYTES : (size_t)st.st_size;
+        struct blob *content = read_all(fd, size, &why, path);
+        if (content == NULL && why.code != 0) {
+            if (w->err != NULL) *w->err = why;
+            status = -(int)why.code;
+        } else {
+            status = add_file(w, str_of(path), content);
+        }
+    }
+    close(fd);
+    return status;
+}
+
+static int walk_folder(struct walk *w, int fd, const char *prefix, int depth);
+
+static int visit(struct walk *w, int folder, const char *prefix, const char *name, int depth) {
+    struct stat st;
+    char path[MAX_PATH];
+    if (name[0] == '.' || (depth == 0 && strcmp(name, "spec") == 0)) return 0;
+    int n = snprintf(path, sizeof path, "%s%s", prefix, name);
+    if (n < 0 || (size_t)n + 2 > sizeof path) {
+        return err_set(w->err, STATUS_INVALID_ARGUMENT, "a path below %s is longer than %d bytes",
+                       prefix, MAX_PATH);
+    }
+    if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0) return 0;
+    if (S_ISREG(st.st_mode) || S_ISLNK(st.st_mode)) return read_file(w, path);
+    if (!S_ISDIR(st.st_mode)) return 0;
+    if (depth >= MAX_NESTING)
+        return err_set(w->err, STATUS_INVALID_ARGUMENT, "%s is nested too deep", path);
+    int fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0) return err_set(w->err, STATUS_NOT_FOUND, "%s: %s", path, strerror(errno));
+    path[n] = '/';
+    path[n + 1] = '\0';
+    return walk_folder(w, fd, path, depth + 1);
+}
+
+// Takes fd.
+static int walk_folder(struct walk *w, int fd, const char *prefix, int depth) {
+    DIR *dir = fdopendir(fd);
+    int status = 0;
+    if (dir == NULL) {
+        close(fd);
+        return no_memory(w->err);
+    }
+    for (struct dirent *e; status == 0 && (e = readdir(dir)) != NULL;) {
+        status = visit(w, dirfd(dir), prefix, e->d_name, depth);
+    }
+    closedir(dir);
+    return status;
+}
+
+static int read_folder(struct source *s, const char *folder, struct err *err) {
+    struct walk w = {.s = s, .err = err};
+    w.root = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (w.root < 0) return err_set(err, STATUS_NOT_FOUND, "%s: %s", folder, strerror(errno));
+    int fd = fcntl(w.root, F_DUPFD_CLOEXEC, 0);
+    int status = fd < 0 ? no_memory(err) : walk_folder(&w, fd, "", 0);
+    close(w.root);
+    if (status == 0) qsort(s->files, s->file_count, sizeof *s->files, compare_files);
+    return status;
+}
+
+static bool is_contract(struct str path) {
+    bool proto = path.n > 6 && memcmp(path.p + path.n - 6, ".proto", 6) == 0;
+    return proto && (str_starts(path, "proto/") || memchr(path.p, '/', path.n) == NULL);
+}
+
+static int compile_contract(struct source *s, struct err *err) {
+    const char *names[MAX_FILES];
+    struct blob *set = NULL;
+    for (size_t i = 0; i < s->file_count; i++) {
+        if (!is_contract(s->files[i].path)) continue;
+        if (add_proto(s, s->files[i].path) != 0) return no_memory(err);
+        names[s->proto_count - 1] = s->files[i].path.p;
+    }
+    if (s->proto_count == 0) {
+        return err_set(err, STATUS_NOT_FOUND,
+                       "%s has no .proto file: put its contract in proto/%s.proto", s->folder,
+                       s->name);
+    }
+    int status = protoc_compile(s->folder, names, s->proto_count, &set, err);
+    if (status != 0) return status;
+    s->pool = pb_pool_new(set, err);
+    blob_drop(set);
+    return s->pool == NULL ? -(int)STATUS_INVALID_ARGUMENT : 0;
+}
+
+static int fill(struct source *s, const char *folder, struct err *err) {
+    s->folder = realpath(folder, NULL);
+    if (s->folder == NULL) return err_set(err, STATUS_NOT_FOUND, "%s: %s", folder, strerror(errno));
+    const char *base = strrchr(s->folder, '/');
+    s->name = strdup(base == NULL ? s->folder : base + 1);
+    if (s->name == NULL) return no_memory(err);
+    int status = read_folder(s, s->folder, err);
+    if (status != 0) return status;
+    if (source_file(s, str_of("main.lua")) == NULL) {
+        return err_set(err, STATUS_NOT_FOUND, "%s has no main.lua: it is not a service", s->folder);
+    }
+    status = compile_contract(s, err);
+    if (status == 0) hash_files(s);
+    return status;
+}
+
+struct source *source_read(const char *folder, struct err *err) {
+    struct source *s = source_new(err);
+    if (s == NULL) return NULL;
+    if (fill(s, folder, err) == 0) return s;
+    source_drop(s);
+    return NULL;
+}
+
+// ---- built in ---------------------------------------------------------------------------------------------------------
+
+static int embedded_files(struct source *s, const char *prefix, struct err *err) {
+    struct walk w = {.s = s, .err = err};
+    size_t n = strlen(prefix);
+    int status = 0;
+    for (size_t i = 0; i < EMBEDDED_COUNT && status == 0; i++) {
+        const struct embedded_file *f = &EMBEDDED_FILES[i];
+        if (strncmp(f->path, prefix, n) != 0) continue;
+        status = add_file(&w, str_of(f->path + n), blob_new(f->bytes, f->n));
+    }
+    if (status == 0 && s->file_count > 0)
+        qsort(s->files, s->file_count, sizeof *s->files, compare_files);
+    return status;
+}
+
+static int platform_contract(struct source *s, struct pb_pool *platform) {
+    char prefix[256];
+    snprintf(prefix, sizeof prefix, "mica/%s/", s->name);
+    s->pool = pb_pool_hold(platform);
+    for (size_t i = 0; i < platform->service_count; i++) {
+        struct str file = platform->services[i].file;
+        if (!str_starts(file, prefix) || source_owns_proto(s, file)) continue;
+        if (add_proto(s, file) != 0) return -STATUS_RESOURCE_EXHAUSTED;
+    }
+    return 0;
+}
+
+struct source *source_builtin(const char *name, struct pb_pool *platform, struct err *err) {
+    char prefix[256], folder[MAX_PATH];
+    const char *root = getenv("MICA_LUA_PATH");
+    struct source *s = source_new(err);
+    if (s == NULL) return NULL;
+    snprintf(prefix, sizeof prefix, "services/platform/%s/", name);
+    snprintf(folder, sizeof folder, "%s/%s", root == NULL ? "" : root, prefix);
+    s->name = strdup(name);
+    if (s->name == NULL || platform_contract(s, platform) != 0) {
+        no_memory(err);
+        goto fail;
+    }
+    bool from_tree = root != NULL && root[0] != '\0' && access(folder, R_OK) == 0;
+    if ((from_tree ? read_folder(s, folder, err) : embedded_files(s, prefix, err)) != 0) goto fail;
+    if (source_file(s, str_of("main.lua")) == NULL) {
+        err_set(err, STATUS_NOT_FOUND, "no platform service is called %s", name);
+        goto fail;
+    }
+    hash_files(s);
+    return s;
+fail:
+    source_drop(s);
+    return NULL;
+}
