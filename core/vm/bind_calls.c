@@ -152,9 +152,15 @@ static struct call_options options_read(struct vm *vm, lua_State *L, int arg,
     }
     lua_getfield(L, arg, "as_service");
     options.as_service = lua_toboolean(L, -1);
+    lua_getfield(L, arg, "namespace");
+    if (!lua_isnil(L, -1)) {
+        if (route->path == NULL)
+            luaL_error(L, "a service calls within its own namespace: only dialled servers take \"namespace\"");
+        options.ns.p = luaL_checklstring(L, -1, &options.ns.n); // the options keep it
+    }
     lua_getfield(L, arg, "metadata");
     if (!lua_isnil(L, -1)) add_metadata(vm, L, lua_gettop(L));
-    lua_pop(L, 3);
+    lua_pop(L, 4);
     return options;
 }
 

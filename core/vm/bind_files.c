@@ -61,6 +61,7 @@ void bind_files(struct vm *vm, lua_State *L) {
     set_text(L, "service", vm->config.service);
     set_text(L, "version", vm->config.version);
     set_text(L, "namespace", vm->config.ns);
+    set_text(L, "release", MICA_VERSION);
     lua_pushinteger(L, (lua_Integer)vm->config.instance);
     lua_setfield(L, -2, "instance");
     lua_pushboolean(L, vm->config.bare);

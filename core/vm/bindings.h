@@ -13,7 +13,7 @@
 // Suspending yields core.TAG as the first value; coroutine.resume and wrap are replaced in Lua so that an author's own
 // coroutines pass such yields on.
 //
-//   Identity      service, version, namespace: strings; instance: number; bare: boolean; TAG
+//   Identity      service, version, namespace, release (of Mica): strings; instance: number; bare: boolean; TAG
 //   Files         file(path) -> string, nil      of the service's folder
 //                 library(name) -> function, nil a chunk of the embedded library ("mica.errors"); call it with core
 //                 compile(text, chunkname) -> function | nil, message    text only, never bytecode
@@ -39,7 +39,7 @@
 //                                                "client" "bidi"
 //                 native(capability, method) -> target, shape | nil, code, message
 //                 dial(address, path) -> target  JSON bodies as strings, both ways (the CLI's way to call)
-//                 call(target, request, options) (w) -> response      options: timeout (seconds), metadata (table of strings or
+//                 call(target, request, options) (w) -> response      options: timeout (seconds), namespace (dialled targets only), metadata (table of strings or
 //                                                lists of strings), as_service (boolean), nil. For dialled targets the response is
 //                                                JSON text
 //                 open(target, request or nil, options) (w) -> stream

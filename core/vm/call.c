@@ -245,6 +245,10 @@ static struct msg_context *call_context(struct vm *vm, struct task *t,
         blob_drop(c->account);
         c->account = NULL;
     }
+    if (options->ns.n > 0) {
+        blob_drop(c->ns);
+        c->ns = blob_new(options->ns.p, options->ns.n);
+    }
     return c;
 }
 

@@ -362,6 +362,7 @@ void targets_free(struct vm *vm);
 struct call_options {
     double timeout; // seconds; 0: none
     bool as_service;
+    struct str ns; // dialled servers only: the namespace that is asked for; empty: the request's own
 };
 // A call that is under way; NULL and `err` when it could not begin. Body is taken; metadata from vm->scratch_metadata.
 struct call *call_begin(struct vm *vm, struct task *t, struct route *route,

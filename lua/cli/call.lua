@@ -29,7 +29,7 @@ return {
   end,
   run = function(cli, args)
     local request = args.json or "{}"
-    local server = mica.client.dial(cli:address(), { json = true, metadata = { ["mica-namespace"] = cli:namespace() } })
+    local server = mica.client.dial(cli:address(), { json = true, namespace = cli:namespace() })
     local endpoint, fault = find_endpoint(cli, server, args.service, args.endpoint)
     if not endpoint then return cli:usage_error(fault) end
     if endpoint.client_streaming then

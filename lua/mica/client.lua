@@ -11,7 +11,7 @@ local streams = core.use("mica.stream")
 local received, check = errors.received, errors.check
 
 local error, type, rawset, setmetatable = error, type, rawset, setmetatable
-local call = core.call
+local call, current = core.call, core.current
 
 ---@class mica.client
 ---@overload fun(service: string, group?: string): table<string, function>
@@ -110,6 +110,10 @@ end
 -- ---- stubs --------------------------------------------------------------------------------------------------------------
 
 local function check_request(method, request, stub)
+  if not current() then -- the core refuses this too; here the message can name the author's line
+    error(("main.lua declares, handlers act: %s.%s cannot be called while it is loaded"):format(
+      method.service, method.name), 3)
+  end
   if stub ~= nil and request == stub then
     error(("write %s(request) with a dot: the stub is no argument"):format(method.name:match("[^.]+$")), 3)
   end
@@ -144,7 +148,7 @@ function stub_mt.__index(stub, name)
   if type(name) ~= "string" then error("a stub is indexed with the names of methods", 2) end
   local full = about.prefix .. name
   local method = { resolve = about.resolve, service = about.service, name = full, misuse = about.misuse }
-  if core.current() then -- not while main.lua loads: services come and go after it
+  if current() then -- not while main.lua loads: services come and go after it
     local target, code, message = about.resolve(about.service, full)
     if not target and code ~= "UNAVAILABLE" then
       error(about.misuse and message or received(about.service, code, message), 2)
@@ -232,11 +236,11 @@ end
 local Dialled = {}
 Dialled.__index = Dialled
 
-local DIAL_OPTIONS = { json = true, metadata = true }
+local DIAL_OPTIONS = { json = true, metadata = true, namespace = true }
 
 --- A gRPC server that speaks JSON texts.
 ---@param address string "localhost:8081"
----@param opts { json: true, metadata?: table<string, string> }
+---@param opts { json: true, metadata?: table<string, string>, namespace?: string }
 ---@return mica.Dialled
 function M.dial(address, opts)
   if type(address) ~= "string" then error('mica.client.dial wants an address, such as "localhost:8081"', 2) end
@@ -244,7 +248,7 @@ function M.dial(address, opts)
     error("mica.client.dial wants { json = true }: calls with a contract are not supported by this version", 2)
   end
   suggest.check_keys("mica.client.dial", opts, DIAL_OPTIONS, 3)
-  return setmetatable({ address = address, metadata = opts.metadata }, Dialled)
+  return setmetatable({ address = address, metadata = opts.metadata, namespace = opts.namespace }, Dialled)
 end
 
 local function dial_target(dialled, path, json)
@@ -257,6 +261,7 @@ end
 
 local function dial_options(dialled, opts)
   local o = opts == nil and {} or read_options(opts).core
+  o.namespace = dialled.namespace
   if dialled.metadata then
     local all = {}
     for key, value in pairs(dialled.metadata) do all[key] = value end

@@ -239,7 +239,7 @@ local last_bug, last_traceback
 
 local function note(err)
   if getmetatable(err) ~= mt then
-    last_bug, last_traceback = err, debug.traceback("", 2)
+    last_bug, last_traceback = err, (debug.traceback("", 2):gsub("^\n", ""))
   end
   return err
 end
@@ -285,12 +285,22 @@ local function text_of(err)
   return text
 end
 
+-- What the core finds wrong with an argument of ours carries our line; the author wants his.
+local function with_place(text, traceback)
+  local rest = text:match("^[%w_/]-mica/[%w_]+%.lua:%d+: (.*)$")
+  if not rest then return text end
+  for place in (traceback or ""):gmatch("\n%s+([^%s%[:]+:%d+):") do
+    if not place:find("mica/[%w_]+%.lua:") then return place .. ": " .. rest end
+  end
+  return text
+end
+
 local function bug(err, traceback)
   if last_bug ~= nil and rawequal(last_bug, err) and last_traceback then traceback = last_traceback end
   last_bug, last_traceback = nil, nil
   local text = text_of(err)
   if traceback and traceback:sub(1, #text) == text then traceback = traceback:sub(#text + 1):gsub("^\n", "") end
-  core.log("error", text, { traceback = traceback })
+  core.log("error", with_place(text, traceback), { traceback = traceback })
   return "INTERNAL", "internal error", own_id(), nil
 end
 

@@ -12,6 +12,7 @@ local core = ...
 ---@field proto mica.proto
 ---@field crypto mica.crypto
 ---@field metrics mica.metrics
+---@field version string of Mica itself
 ---@field null userdata the value of JSON null
 ---@field secret table in `config`: a value that is set by whoever runs the service, and kept secret
 ---@field service fun(def: mica.Definition): mica.Service
@@ -62,6 +63,7 @@ function members.try() return core.use("mica.errors").try end
 function members.native() return core.use("mica.client").native end
 function members.sorted() return core.use("mica.sorted") end
 function members.null() return core.proto.null end
+function members.version() return core.release end
 function members.context() return core.context end
 
 function members.int64()

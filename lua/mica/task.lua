@@ -20,6 +20,13 @@ local function check_function(what, fn, example)
   end
 end
 
+-- The core refuses this too; here the message can name the author's line.
+local function check_acting(what)
+  if not current() then
+    error(("main.lua declares, handlers act: mica.%s cannot be used while it is loaded"):format(what), 3)
+  end
+end
+
 -- ---- waiting ------------------------------------------------------------------------------------------------------------
 
 local function remove(list, node)
@@ -93,6 +100,7 @@ local function raise(err) error(err, 0) end
 ---@return mica.Task
 function M.spawn(fn, ...)
   check_function("spawn", fn, "spawn(work, argument)")
+  check_acting "spawn"
   local task = setmetatable({}, Task)
   task.number = core.spawn(run, task, core.fail, fn, ...)
   return task
@@ -103,6 +111,7 @@ end
 ---@return mica.Task
 function M.background(fn, ...)
   check_function("background", fn, "background(work, argument)")
+  check_acting "background"
   local task = setmetatable({}, Task)
   task.number = core.background(run, task, raise, fn, ...)
   return task
@@ -169,6 +178,9 @@ local function run_group(what, fns, ended)
   end
   group.left = #keys
   if #keys == 0 then return group end
+  if not current() then
+    error(("main.lua declares, handlers act: mica.%s cannot be used while it is loaded"):format(what), 3)
+  end
   for _, key in ipairs(keys) do group.running[key] = true end
   for _, key in ipairs(keys) do
     local number = core.spawn(run_member, group, key, fns[key])
@@ -241,13 +253,16 @@ end
 function M.timeout(d, fn, ...)
   local seconds = seconds_of(d, "mica.timeout")
   check_function("timeout", fn, 'timeout("2s", posts.Read, { id = id })')
+  check_acting "timeout"
   return check(core.deadline(seconds, run_noting, fn, ...))
 end
 
 --- Waits.
 ---@param d mica.Duration
 function M.sleep(d)
-  check(core.sleep(seconds_of(d, "mica.sleep")))
+  local seconds = seconds_of(d, "mica.sleep")
+  check_acting "sleep"
+  check(core.sleep(seconds))
 end
 
 local function run_after(seconds, fn, ...)
@@ -262,6 +277,7 @@ end
 function M.after(d, fn, ...)
   local seconds = seconds_of(d, "mica.after")
   check_function("after", fn, 'after("2s", remind, user)')
+  check_acting "after"
   return M.spawn(run_after, seconds, fn, ...)
 end
 
@@ -283,6 +299,7 @@ function M.every(d, fn, ...)
   local seconds = seconds_of(d, "mica.every")
   if seconds <= 0 then error("mica.every: the interval must be longer than nothing", 2) end
   check_function("every", fn, 'every("1m", refresh)')
+  check_acting "every"
   return M.spawn(run_every, seconds, fn, ...)
 end
 

@@ -15,7 +15,7 @@ def messages():
     """Messages with the extremes of each type, by name."""
     yield "empty", pb.Everything()
     yield "largest", pb.Everything(
-        f_double=1.7976931348623157e308, f_float=3.4028234663852886e38, f_int32=I32 - 1, f_int64=I64 - 1, f_uint32=U32 - 1,
+        f_double=1.7976931348623157e308, f_float=3.3999999521443642e38, f_int32=I32 - 1, f_int64=I64 - 1, f_uint32=U32 - 1,
         f_uint64=U64 - 1, f_sint32=I32 - 1, f_sint64=I64 - 1, f_fixed32=U32 - 1, f_fixed64=U64 - 1, f_sfixed32=I32 - 1,
         f_sfixed64=I64 - 1, f_bool=True, f_string="é日本\U0001f600\x00end", f_bytes=bytes(range(256)), f_enum=pb.GREEN,
         f_id=I64 - 1)

@@ -105,6 +105,15 @@ test("a bug is INTERNAL, and only the log says more", function()
   eq("INTERNAL", (world.core.on_error(angry, "")))
 end)
 
+test("what the core finds wrong with an argument is told at the author's line", function()
+  local world = fake.new {}
+  world.core.on_error("mica/client.lua:9: t.In has no field", "stack traceback:\n\t[C]: in function 'call'\n"
+    .. "\tmica/client.lua:9: in function 'Read'\n\thandler/posts.lua:3: in function <handler/posts.lua:1>")
+  eq("handler/posts.lua:3: t.In has no field", world.log[1].text)
+  world.core.on_error("mica/client.lua:9: odd", "stack traceback:\n\tmica/client.lua:9: in main chunk")
+  eq("mica/client.lua:9: odd", world.log[2].text)
+end)
+
 test("an error whose details cannot be written is a bug", function()
   local world = fake.new {}
   local e = world.mica.errors.aborted("x")

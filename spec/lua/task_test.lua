@@ -282,3 +282,13 @@ test("misuse says what to write", function()
     raises("mica.every: the interval", mica.every, 0, print)
   end)
 end)
+
+test("nothing is started while main.lua loads", function()
+  local world = fake.new {}
+  local core = world.core
+  for _, text in ipairs { "mica.sleep(1)", "mica.spawn(print)", "mica.background(print)", "mica.timeout(1, print)",
+    "mica.all { print }", "mica.race { print }", "mica.every(1, print)", "mica.after(1, print)",
+    'mica.client("tags").Read({})' } do
+    raises("main.lua:1: main.lua declares, handlers act", core.compile('local mica = require "mica" ' .. text, "@main.lua"))
+  end
+end)

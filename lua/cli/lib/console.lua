@@ -50,8 +50,13 @@ end
 
 -- An error of the server or of the way to it. Returns the exit code.
 function Console:failure(err)
+  if err.code == "UNAVAILABLE" and err.id == "cli" then -- raised on this side: there was no connection
+    self:complain("UNAVAILABLE " .. err.message)
+    self.native.Write { stream = ERR, data = "try: mica server, or another --address\n" }
+    return 3
+  end
   self:complain(tostring(err))
-  return err.reason == "UNREACHABLE" and 3 or err.code == "DEADLINE_EXCEEDED" and 3 or 1
+  return err.code == "DEADLINE_EXCEEDED" and 3 or 1
 end
 
 -- A fault of the command line itself.
