@@ -30,6 +30,9 @@
 #define DRAIN_PIECE (64 * 1024)
 #define DRAIN_ROUNDS 8 // pieces a connection may write in a turn before others have theirs
 #define WRITE_BUFFERS 32
+// A peer that has ended its side has most likely gone: what it asked for is cancelled when it is not
+// answered soon. (Some send FIN behind a request and do wait: tools in a pipe.)
+#define EOF_GRACE NS_PER_SECOND
 #define LINGER NS_PER_SECOND
 
 static const char PREFACE[PREFACE_BYTES + 1] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -276,7 +279,8 @@ static void on_eof(struct conn *c) {
     c->busy = true;
     session_eof(c->session);
     c->busy = false;
-    if (c->must_close) {
+    if (c->must_close ||
+        loop_timer_set(c->loop, &c->timer, c->loop->state->now + EOF_GRACE) < 0) {
         close_now(c);
     } else {
         conn_wants_write(c);
@@ -427,6 +431,7 @@ static int64_t period(const struct door *door) {
 static int64_t due(struct conn *c) {
     if (c->lingering) return c->linger_until;
     if (c->unsent > 0) return c->active + limit(c->door->idle_timeout); // the peer does not read
+    if (c->eof) return c->active + EOF_GRACE;
     if (c->head_since != 0) return c->head_since + limit(c->door->head_timeout);
     if (c->session != NULL && http_open_streams(c->session) > 0) return INT64_MAX;
     return c->active + limit(c->door->idle_timeout);
@@ -440,7 +445,8 @@ static void on_timer(struct loop *loop, struct loop_timer *timer) {
         if (loop_timer_set(loop, timer, earlier(at, now + period(c->door))) < 0) conn_close(c);
         return;
     }
-    if (c->lingering || c->unsent > 0 || c->head_since != 0 || c->session == NULL || c->ending) {
+    if (c->lingering || c->unsent > 0 || c->eof || c->head_since != 0 || c->session == NULL ||
+        c->ending) {
         conn_close(c);
         return;
     }

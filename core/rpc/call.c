@@ -80,20 +80,10 @@ static struct msg_context *context_new(const struct request *r, const struct spa
     return x;
 }
 
-struct call *call_new(const struct request *r, const struct call_form *form, struct blob *account,
-                      struct blob *take_metadata, int64_t deadline) {
-    struct space *space = space_get(r->view, r->ns);
-    struct msg_context *context = NULL;
-    if (space == NULL) {
-        blob_drop(take_metadata);
-    } else {
-        context = context_new(r, space, account, take_metadata, deadline);
-    }
-    struct call *c = context == NULL ? NULL : take_spare(r->at);
-    if (c == NULL) {
-        msg_context_drop(context);
-        return NULL;
-    }
+struct call *call_new_bare(const struct request *r, const struct call_form *form,
+                           int64_t deadline) {
+    struct call *c = take_spare(r->at);
+    if (c == NULL) return NULL;
     assert(c->form == NULL);
     *c = (struct call){.at = r->at,
                        .index = c->index,
@@ -103,12 +93,28 @@ struct call *call_new(const struct request *r, const struct call_form *form, str
                        .view = r->view,
                        .table = route_table_hold(r->view->table),
                        .route = r->route,
-                       .context = context,
                        .timer.fire = on_deadline};
     r->stream->user = c;
     atomic_fetch_add_explicit(&r->at->open, 1, memory_order_relaxed);
     // Without memory for the timer the service's own clock still ends the call.
     if (deadline > 0) loop_timer_set(r->at->loop, &c->timer, deadline);
+    return c;
+}
+
+struct call *call_new(const struct request *r, const struct call_form *form, struct blob *account,
+                      struct blob *take_metadata, int64_t deadline) {
+    struct space *space = space_get(r->view, r->ns);
+    if (space == NULL) {
+        blob_drop(take_metadata);
+        return NULL;
+    }
+    struct msg_context *context = context_new(r, space, account, take_metadata, deadline);
+    struct call *c = context == NULL ? NULL : call_new_bare(r, form, deadline);
+    if (c == NULL) {
+        msg_context_drop(context);
+        return NULL;
+    }
+    c->context = context;
     return c;
 }
 

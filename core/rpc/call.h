@@ -108,6 +108,8 @@ struct call {
     bool requested, headed, answered;
     bool request_ended;   // the service knows that the request is complete
     uint8_t body_kind;    // gateway.c: what the body is
+    int refusal;          // gateway_page.c: the HTTP status of a refused request
+    int refusal_status;   // and what it counts as
     struct buf body;      // of a request over HTTP
     struct blob *leading; // metadata that waits for the head of the answer (gateway)
     struct blob *message; // the one message of a unary gRPC request
@@ -129,7 +131,9 @@ struct request {
 };
 
 // ---- call.c
-// The stream's user becomes the call. NULL: no memory. Takes `metadata`. `deadline`: clock_now, 0 for none.
+// The stream's user becomes the call. NULL: no memory. Takes `metadata`. `deadline`: clock_now, 0 for none. A bare one has no
+// context and never reaches a service.
+struct call *call_new_bare(const struct request *r, const struct call_form *form, int64_t deadline);
 struct call *call_new(const struct request *r, const struct call_form *form, struct blob *account,
                       struct blob *take_metadata, int64_t deadline);
 void call_delete(struct call *c); // the stream has closed
@@ -183,6 +187,9 @@ struct gateway_error {
     bool pushback;
 };
 #define ID_MAX 256
+// Answers with an error before a call has begun.
+void gateway_refuse(struct request *r, int http, int status, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 struct str gateway_id(char out[ID_MAX],
                       const struct route *route); // "posts.Posts.Save"; "api" without a route
 void gateway_put_error(struct buf *out, const struct gateway_error *e);

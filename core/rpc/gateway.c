@@ -12,7 +12,6 @@
 #include "pb/visit.h"
 #include "rpc/call.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 
 #define HTTP2_INTERNAL_ERROR 0x2
@@ -198,22 +197,6 @@ static const struct call_form GATEWAY_FORM = {
 
 // ---- heads
 
-__attribute__((format(printf, 4, 5))) static void refuse(struct request *r, int http, int status,
-                                                         const char *format, ...) {
-    char text[600];
-    char id[ID_MAX];
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    struct gateway_error e = {.http = http,
-                              .id = gateway_id(id, r->route),
-                              .detail = {text, n < (int)sizeof text ? (size_t)n : sizeof text - 1}};
-    door_count(r->view, status);
-    if (gateway_send_error(r->at, r->stream, &e, NULL, NULL) < 0)
-        http_reset(r->stream, HTTP2_INTERNAL_ERROR);
-}
-
 static enum body_kind kind_of(const struct request *r) {
     static const struct {
         const char *type;
@@ -251,15 +234,17 @@ static bool has_prefix(struct str clean, struct str prefix) {
 static bool find_route(struct request *r) {
     struct rpc_loop *at = r->at;
     if (!head_namespace_valid(r->ns)) {
-        refuse(r, 400, STATUS_INVALID_ARGUMENT, "the namespace must match [a-z0-9][a-z0-9-]{0,62}");
+        gateway_refuse(r, 400, STATUS_INVALID_ARGUMENT,
+                       "the namespace must match [a-z0-9][a-z0-9-]{0,62}");
         return false;
     }
     int rc = route_normalize(r->path, &at->clean, &at->normal);
     if (rc < 0) {
         buf_free(&at->clean);
         buf_free(&at->normal);
-        refuse(r, status_http(-rc), -rc,
-               "the path is malformed: it may hold no NUL, no encoded slash and only UTF-8");
+        gateway_refuse(
+            r, status_http(-rc), -rc,
+            "the path is malformed: it may hold no NUL, no encoded slash and only UTF-8");
         return false;
     }
     struct str clean = buf_str(&at->clean);
@@ -268,8 +253,8 @@ static bool find_route(struct request *r) {
         r->route = route;
         return true;
     }
-    refuse(r, 404, STATUS_NOT_FOUND, "no service answers \"%.*s\" in namespace \"%.*s\"",
-           (int)(clean.n < 300 ? clean.n : 300), clean.p, (int)r->ns.n, r->ns.p);
+    gateway_refuse(r, 404, STATUS_NOT_FOUND, "no service answers \"%.*s\" in namespace \"%.*s\"",
+                   (int)(clean.n < 300 ? clean.n : 300), clean.p, (int)r->ns.n, r->ns.p);
     return false;
 }
 
@@ -278,21 +263,21 @@ static bool acceptable(struct request *r, enum body_kind kind) {
     const struct pb_method *method = r->route->method;
     size_t limit = r->at->server->options.max_message;
     if (method->client_streaming) {
-        refuse(r, 501, STATUS_UNIMPLEMENTED,
-               "%.*s takes a stream from its caller: call it with gRPC", (int)r->route->endpoint.n,
-               r->route->endpoint.p);
+        gateway_refuse(r, 501, STATUS_UNIMPLEMENTED,
+                       "%.*s takes a stream from its caller: call it with gRPC",
+                       (int)r->route->endpoint.n, r->route->endpoint.p);
         return false;
     }
     if (kind == BODY_UNKNOWN || (kind == BODY_PROTO && method->server_streaming)) {
-        refuse(r, 415, STATUS_INVALID_ARGUMENT,
-               "content-type %.*s is not understood here: use application/json",
-               (int)(r->head.content_type.n < 100 ? r->head.content_type.n : 100),
-               r->head.content_type.p);
+        gateway_refuse(r, 415, STATUS_INVALID_ARGUMENT,
+                       "content-type %.*s is not understood here: use application/json",
+                       (int)(r->head.content_type.n < 100 ? r->head.content_type.n : 100),
+                       r->head.content_type.p);
         return false;
     }
     if (r->stream->content_length > 0 && (uint64_t)r->stream->content_length > limit) {
-        refuse(r, 413, STATUS_RESOURCE_EXHAUSTED, "the body is longer than the limit of %zu bytes",
-               limit);
+        gateway_refuse(r, 413, STATUS_RESOURCE_EXHAUSTED,
+                       "the body is longer than the limit of %zu bytes", limit);
         return false;
     }
     return true;
@@ -315,7 +300,7 @@ static void begin(struct request *r, struct blob *account, enum body_kind kind) 
     struct blob *metadata = metadata_of(r, &failed);
     struct call *c = failed ? NULL : call_new(r, &GATEWAY_FORM, account, metadata, deadline);
     if (c == NULL) {
-        refuse(r, 503, STATUS_UNAVAILABLE, "no memory for the call");
+        gateway_refuse(r, 503, STATUS_UNAVAILABLE, "no memory for the call");
         return;
     }
     c->body_kind = (uint8_t)kind;
@@ -325,15 +310,16 @@ static void begin(struct request *r, struct blob *account, enum body_kind kind) 
 void gateway_head(struct request *r) {
     if (gateway_fixed(r)) return;
     if (!method_allowed(r->stream->method)) {
-        refuse(r, 405, STATUS_UNIMPLEMENTED, "method %.*s is not known here",
-               (int)(r->stream->method.n < 40 ? r->stream->method.n : 40), r->stream->method.p);
+        gateway_refuse(r, 405, STATUS_UNIMPLEMENTED, "method %.*s is not known here",
+                       (int)(r->stream->method.n < 40 ? r->stream->method.n : 40),
+                       r->stream->method.p);
         return;
     }
     if (!find_route(r)) return;
     struct space *space = space_get(r->view, r->ns);
     struct blob *account = space == NULL ? NULL : account_of(r, space, false);
     if (account == NULL && !r->route->public) {
-        refuse(r, 401, STATUS_UNAUTHENTICATED, "an account is required");
+        gateway_refuse(r, 401, STATUS_UNAUTHENTICATED, "an account is required");
         return;
     }
     enum body_kind kind = kind_of(r);

@@ -4,15 +4,19 @@
 //
 // Every error has the same form, {"id","code","detail","status"}: whose error it is, the HTTP status, the text for
 // people, HTTP's words for the status.
+#include "base/clock.h"
 #include "base/encode.h"
 #include "base/metrics.h"
 #include "pb/json_lex.h"
 #include "rpc/call.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 
 #define METHODS "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 #define HTTP2_INTERNAL_ERROR 0x2
+#define REFUSED_BODY (64 * 1024)          // bytes of a refused request that are waited for
+#define REFUSED_TIME (10 * NS_PER_SECOND) // and how long
 
 // A JSON string of any bytes: what is no UTF-8 becomes '?'.
 static void put_text(struct buf *out, struct str text) {
@@ -55,6 +59,13 @@ static int send_whole(struct http_stream *s, int status, const struct headers *h
     return rc < 0 ? rc : http_finish(s, NULL, 0);
 }
 
+static void add_error_headers(struct headers *h, int http, const struct blob *body) {
+    headers_add(h, "content-type", str_of("application/json"));
+    headers_add_number(h, "content-length", body->n);
+    if (http == 401) headers_add(h, "www-authenticate", str_of("Bearer"));
+    if (http == 405) headers_add(h, "allow", str_of(METHODS));
+}
+
 int gateway_send_error(struct rpc_loop *at, struct http_stream *s, const struct gateway_error *e,
                        const struct blob *leading, const struct blob *trailing) {
     struct buf text = {0};
@@ -65,10 +76,7 @@ int gateway_send_error(struct rpc_loop *at, struct http_stream *s, const struct 
         blob_drop(body);
         return -STATUS_RESOURCE_EXHAUSTED;
     }
-    headers_add(h, "content-type", str_of("application/json"));
-    headers_add_number(h, "content-length", body->n);
-    if (e->http == 401) headers_add(h, "www-authenticate", str_of("Bearer"));
-    if (e->http == 405) headers_add(h, "allow", str_of(METHODS));
+    add_error_headers(h, e->http, body);
     if (e->pushback) headers_add(h, "retry-after", str_of("1"));
     if (e->request_id != 0) headers_add_hex(h, "mica-request-id", e->request_id);
     headers_add_metadata(h, leading);
@@ -88,6 +96,72 @@ int gateway_send(struct rpc_loop *at, struct http_stream *s, const char *content
     headers_add_metadata(h, leading);
     headers_add_metadata(h, trailing);
     return send_whole(s, 200, h, take_body);
+}
+
+// ---- refusals
+
+// A request that is refused while its body is still coming: some clients take an answer before the
+// end of what they send for a broken connection. A short body is therefore waited for.
+
+static void refuse_now(struct call *c) {
+    struct headers *h = &c->at->out;
+    struct blob *body = c->message;
+    c->message = NULL;
+    call_answered(c, c->refusal_status);
+    bool sent = headers_begin(h, NULL, NULL, NULL);
+    if (sent) {
+        add_error_headers(h, c->refusal, body);
+        sent = send_whole(c->stream, c->refusal, h, body) == 0;
+    } else {
+        blob_drop(body);
+    }
+    if (!sent) http_reset(c->stream, HTTP2_INTERNAL_ERROR);
+}
+
+static void refused_data(struct call *c, struct str bytes) {
+    http_consume(c->stream, bytes.n);
+    c->uncredited += (uint32_t)bytes.n;
+    if (c->uncredited > REFUSED_BODY) refuse_now(c);
+}
+
+static void refused_fail(struct call *c, int status, const struct msg_fault *fault, bool pushback) {
+    (void)status, (void)fault, (void)pushback; // it has waited long enough
+    refuse_now(c);
+}
+
+static const struct call_form REFUSED_FORM = {
+    .data = refused_data,
+    .end = refuse_now,
+    .fail = refused_fail,
+};
+
+void gateway_refuse(struct request *r, int http, int status, const char *format, ...) {
+    char text[600];
+    char id[ID_MAX];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    struct gateway_error e = {.http = http,
+                              .id = gateway_id(id, r->route),
+                              .detail = {text, n < (int)sizeof text ? (size_t)n : sizeof text - 1}};
+    struct call *c = NULL;
+    if (r->stream->content_length != 0 && r->stream->content_length <= REFUSED_BODY)
+        c = call_new_bare(r, &REFUSED_FORM, loop_now(r->at->loop) + REFUSED_TIME);
+    if (c != NULL) {
+        struct buf body = {0};
+        gateway_put_error(&body, &e);
+        c->message = buf_take(&body);
+        c->refusal = http;
+        c->refusal_status = status;
+        if (c->message != NULL) return;
+        call_answered(c, status);
+        http_reset(r->stream, HTTP2_INTERNAL_ERROR);
+        return;
+    }
+    door_count(r->view, status);
+    if (gateway_send_error(r->at, r->stream, &e, NULL, NULL) < 0)
+        http_reset(r->stream, HTTP2_INTERNAL_ERROR);
 }
 
 // ---- the door's own pages

@@ -22,6 +22,8 @@
 #define TURN_MESSAGES 64
 #define TURN_TIME (2 * NS_PER_MS)
 
+#define PATIENCE NS_PER_SECOND // how long requests wait for a fresh VM
+
 #define ORDER_TURN 1u // a timer is due, or the first turn
 #define ORDER_STOP 2u
 
@@ -130,15 +132,18 @@ static bool serves(const struct instance *i) {
     return state == INSTANCE_SERVING || state == INSTANCE_DRAINING;
 }
 
-// Without a VM (waiting for a restart, failed, stopped): answers to one that is gone are dropped, requests are refused.
-static void mail_without_vm(struct instance *i) {
+// Without a VM (waiting for a restart, failed, stopped): answers to one that is gone are dropped, requests are refused,
+// unless a fresh VM is there soon.
+static void mail_without_vm(struct instance *i, int64_t now) {
     while (i->control != NULL) {
         struct message *m = message_of(i->control);
         i->control = i->control->next;
         m->link.next = NULL;
         if (!pending_match(&i->pending, m)) message_delete(m);
     }
-    pending_refuse_all(&i->pending, STATUS_UNAVAILABLE, "the service is not running");
+    bool soon = instance_state(i) == INSTANCE_WAITING && i->retry_at - now <= PATIENCE;
+    if (!soon)
+        pending_refuse_all(&i->pending, STATUS_UNAVAILABLE, "the service is not running");
 }
 
 // ---- the turn
@@ -176,7 +181,7 @@ static bool turn(struct runnable *r) {
     if (i->vm != NULL) {
         more = work(i, now);
     } else {
-        mail_without_vm(i);
+        mail_without_vm(i, now);
     }
     more = more || instance_state(i) != before; // the new state may want something at once
     size_t open = i->vm == NULL ? 0 : vm_open_requests(i->vm);

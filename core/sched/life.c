@@ -4,8 +4,8 @@
 //
 // A VM that hit its hard line is not trusted any more (LuaJIT cannot be relied on after that): its calls are answered
 // and a fresh one is made from the same configuration. The first replacement is at once; the n-th that follows another one
-// within 10 s waits 100 ms * 2^(n-2), 10 s at most. While it waits, requests are refused, so that callers hear of it and
-// the service's other instances serve them.
+// within 10 s waits 100 ms * 2^(n-2), 10 s at most. While it waits, requests wait with it for a
+// second at most; before that they are refused, so that callers hear of it. Other instances are preferred meanwhile.
 //
 // Draining has an end: then what is left is cancelled and has CANCEL_GRACE to unwind (a request's deferred functions have
 // 5 s of their own), then on_stop has STOP_GRACE (its own limit, in the VM, is 5 s). Whatever Lua does, an instance ends.

@@ -58,9 +58,15 @@ static struct instance *least_loaded(struct service *s) {
     for (unsigned n = 0; n < s->count; n++) {
         struct instance *i = s->instances[(begin + n) % s->count];
         enum instance_state state = instance_state(i);
-        if (state != INSTANCE_SERVING && state != INSTANCE_STARTING) continue;
-        unsigned load =
-            instance_load(i) + (state == INSTANCE_STARTING ? 1u << 30 : 0); // only when none serves
+        unsigned handicap = 0; // so that they are chosen when none serves
+        if (state == INSTANCE_STARTING) {
+            handicap = 1u << 30;
+        } else if (state == INSTANCE_WAITING) {
+            handicap = 1u << 31;
+        } else if (state != INSTANCE_SERVING) {
+            continue;
+        }
+        unsigned load = instance_load(i) + handicap;
         if (best == NULL || load < best_load) {
             best = i;
             best_load = load;

@@ -40,6 +40,7 @@ struct huge {
 struct arena {
     atomic_size_t used; // written by the owner only
     size_t soft, hard, reserved;
+    size_t chunked; // of these, in chunks
     bool refused;
     char *chunk, *chunk_end; // what is left of the present chunk
     void *free[CLASSES];     // blocks, linked through their first word
@@ -104,13 +105,14 @@ static void retire_chunk(struct arena *a) {
 
 static bool add_chunk(struct arena *a) {
     size_t size = CHUNK_FIRST;
-    while (size < CHUNK_MAX && size * 4 <= a->reserved) size *= 2;
+    while (size < CHUNK_MAX && size * 4 <= a->chunked) size *= 2;
     char *p = span_take(&a->spans, size);
     if (p == NULL) return false;
     retire_chunk(a);
     a->chunk = p;
     a->chunk_end = p + size;
     a->reserved += size;
+    a->chunked += size;
     ASAN_POISON_MEMORY_REGION(p, size);
     return true;
 }

@@ -155,7 +155,8 @@ static struct call_options options_read(struct vm *vm, lua_State *L, int arg,
     lua_getfield(L, arg, "namespace");
     if (!lua_isnil(L, -1)) {
         if (route->path == NULL)
-            luaL_error(L, "a service calls within its own namespace: only dialled servers take \"namespace\"");
+            luaL_error(L, "a service calls within its own namespace: only dialled servers take "
+                          "\"namespace\"");
         options.ns.p = luaL_checklstring(L, -1, &options.ns.n); // the options keep it
     }
     lua_getfield(L, arg, "metadata");

@@ -59,7 +59,7 @@ static int load_text(lua_State *L) {
         if (name == NULL) name = "=(load)";
     }
     const char *text = luaL_checklstring(L, 1, &n);
-    if (n > 0 && text[0] == '\27') {
+    if (n > 0 && text[0] == '\x1b') {
         lua_pushnil(L);
         lua_pushliteral(L, "bytecode cannot be loaded: pass the text of the chunk");
         return 2;

@@ -248,7 +248,8 @@ static int read_folder(struct source *s, const char *folder, struct err *err) {
     int fd = fcntl(w.root, F_DUPFD_CLOEXEC, 0);
     int status = fd < 0 ? no_memory(err) : walk_folder(&w, fd, "", 0);
     close(w.root);
-    if (status == 0) qsort(s->files, s->file_count, sizeof *s->files, compare_files);
+    if (status == 0 && s->file_count > 0)
+        qsort(s->files, s->file_count, sizeof *s->files, compare_files);
     return status;
 }
 

@@ -25,6 +25,9 @@
 #define START_SECONDS 10.0
 #define STOP_SECONDS 5.0
 #define TURN_TIME (2 * NS_PER_MS)
+// Garbage is let grow by half, not to the double: there is no emergency collection at the hard line. And by nothing while
+// loading, since what an idle VM once needed stays its own.
+enum { PAUSE = 150, PAUSE_LOADING = 100 };
 enum { TRAMPOLINE = 1, STEPS_MESSAGE = 16, STEPS_TURN = 64 };
 
 const struct vm_limits VM_LIMITS = {
@@ -150,8 +153,7 @@ static int set_up(lua_State *L) {
         vm->cpu_end = clock_thread_cpu() + BARE_CPU;
         lua_sethook(L, count_hook, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
     }
-    // Garbage is let grow by half, not to the double: there is no emergency collection at the hard line.
-    lua_gc(L, LUA_GCSETPAUSE, 150);
+    lua_gc(L, LUA_GCSETPAUSE, PAUSE_LOADING);
     lua_gc(L, LUA_GCSETSTEPMUL, 400);
     lua_newtable(L);
     vm->anchors = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -348,6 +350,9 @@ static void load_body(struct vm *vm, lua_State *L, void *arg) {
     vm->on_start = take_function(L, definition, "on_start");
     vm->on_stop = take_function(L, definition, "on_stop");
     vm->describe = take_function(L, definition, "describe");
+    lua_settop(L, 0);
+    lua_gc(L, LUA_GCCOLLECT, 0); // what only loading needed
+    lua_gc(L, LUA_GCSETPAUSE, PAUSE);
 }
 
 // lua_pcall within the body keeps an error value that is no string, so that it can say itself what it is.

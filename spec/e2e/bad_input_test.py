@@ -53,9 +53,14 @@ class CallersFault(Serving):
 
     def test_unknown_service_endpoint_and_path(self):
         for path in ("/nobody", "/nobody/call", "/helloworld/nothing", "/helloworld/Nothing/Call", "/a/b/c/d/e",
-                     "/helloworld/call/more/and/more", "/%00", "/helloworld/%2e%2e", "/~"):
+                     "/helloworld/call/more/and/more", "/helloworld/%2e%2e", "/~"):
             with self.subTest(path=path):
                 self.assert_error(self.server.post(path, {}), 404)
+
+    def test_malformed_path(self):
+        for path in ("/%00", "/a%2fb", "/%ff"):
+            with self.subTest(path=path):
+                self.assert_error(self.server.post(path, {}), 400)
 
     def test_unknown_method_over_grpc(self):
         for path in ("/helloworld.Helloworld/Nothing", "/nobody.Nobody/Call", "/Helloworld/Call", "/x"):

@@ -116,14 +116,15 @@ class Server:
         self.api, self.proxy = match.groups()
         return self
 
-    def stop(self):
-        """Ends the server by SIGTERM and checks how it ended."""
+    def stop(self, ask=True):
+        """Ends the server by SIGTERM (which the caller may have sent already) and checks how it ended."""
         if self.process is None:
             return
         process, self.process = self.process, None
         hung = False
         if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
+            if ask:
+                process.send_signal(signal.SIGTERM)
             try:
                 process.wait(20 * SLOW)
             except subprocess.TimeoutExpired:

@@ -67,9 +67,10 @@ class Limits(harness.Case):
 
     def test_lost_connection_cancels(self):
         channel = self.server.channel()
-        rpc.ProbeStub(channel).Sleep.future(pb.SleepRequest(seconds=30, mark="lost"))
+        call = rpc.ProbeStub(channel).Sleep.future(pb.SleepRequest(seconds=30, mark="lost"))
         self.assertTrue(self.server.wait_log("asleep .*mark=lost"))
         channel.close()
+        self.assertTrue(call.cancelled() or call.exception() is not None)
         self.assertTrue(self.server.wait_log("broken off .*mark=lost"))
 
     def test_lost_http_connection_cancels(self):
@@ -105,23 +106,16 @@ class Limits(harness.Case):
         self.assertLess(grown, 128 * 1024 * 1024 * (3 if harness.SANITIZER else 1))
         self.assertEqual(self.probe.Length(pb.Text(text="abc"), timeout=10 * SLOW).n, 3)
 
-    def test_memory_of_a_service(self):
-        for _ in range(2):
-            err = self.assert_rpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED, self.probe.Eat, pb.Empty(), timeout=25 * SLOW)
-            self.assertRegex(err.details(), "memory")
-            self.assertEqual(self.probe.Length(pb.Text(text="abcd"), timeout=10 * SLOW).n, 4)
-
-    def test_memory_of_a_service_in_json(self):
-        answer = self.server.post("/probe/eat", {})
-        self.assert_error(answer, 429, None, "memory")
-        self.assertEqual(self.server.post("/probe/length", {"text": "abc"}).json, {"n": "3"})
-
     def test_sleepers_do_not_hold_up_others(self):
-        calls = [self.probe.Sleep.future(pb.SleepRequest(seconds=1.5, mark="many")) for _ in range(200)]
+        channels = [self.server.channel() for _ in range(4)]  # a connection has a limit of streams
+        calls = [rpc.ProbeStub(channel).Sleep.future(pb.SleepRequest(seconds=1.5, mark="many"))
+                 for channel in channels for _ in range(50)]
         began = time.monotonic()
         self.assertEqual(self.probe.Length(pb.Text(text="abc"), timeout=10 * SLOW).n, 3)
         self.assertLess(time.monotonic() - began, 1 * SLOW)
         self.assertEqual({call.result().text for call in calls}, {"many"})
+        for channel in channels:
+            channel.close()
         self.assertLess(time.monotonic() - began, 5 * SLOW)
 
     def test_service_that_calls_itself(self):
@@ -135,6 +129,40 @@ class Limits(harness.Case):
         for thread in threads:
             thread.join()
         self.assertEqual(answers, ["both"] * 20)
+
+
+class Memory(harness.Case):
+    """A service that eats its memory is answered for, and a fresh instance takes over: at once the first time, after a pause
+    when it happens again and again."""
+
+    services = [SERVICES / "probe"]
+
+    def answers_again(self):
+        end = time.monotonic() + 10 * SLOW
+        while (answer := self.server.post("/probe/length", {"text": "abc"})).status == 503 and time.monotonic() < end:
+            time.sleep(0.05)
+        self.assertEqual(answer.json, {"n": "3"})
+
+    def test_over_grpc(self):
+        with self.server.channel() as channel:
+            probe = rpc.ProbeStub(channel)
+            err = self.assert_rpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED, probe.Eat, pb.Empty(), timeout=25 * SLOW)
+        self.assertRegex(err.details(), "memory")
+        self.answers_again()
+
+    def test_others_at_work_are_answered_too(self):
+        with self.server.channel() as channel:
+            probe = rpc.ProbeStub(channel)
+            asleep = probe.Sleep.future(pb.SleepRequest(seconds=20, mark="beside"), timeout=25 * SLOW)
+            self.assertTrue(self.server.wait_log("asleep .*mark=beside"))
+            self.assert_rpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED, probe.Eat, pb.Empty(), timeout=25 * SLOW)
+            self.assertIn(asleep.exception(10 * SLOW).code(), (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE))
+        self.answers_again()
+
+    def test_again_and_again_in_json(self):
+        for _ in range(3):
+            self.assert_error(self.server.post("/probe/eat", {}), 429, None, "memory")
+            self.answers_again()
 
 
 if __name__ == "__main__":

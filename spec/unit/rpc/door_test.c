@@ -49,7 +49,7 @@ static int tear_down_client(void **state) {
     return 0;
 }
 
-// ---- asking ------------------------------------------------------------------------------------------------------------
+// ---- asking
 
 struct ask {
     const char *method; // "Say"
@@ -141,7 +141,7 @@ static bool has(const struct blob *metadata, const char *key, const char *value)
     return metadata_get(metadata, str_of(key), &got) && str_is(got, value);
 }
 
-// ---- unary -------------------------------------------------------------------------------------------------------------
+// ---- unary
 
 static void test_unary(void **state) {
     (void)state;
@@ -263,7 +263,7 @@ static void test_many(void **state) {
     }
 }
 
-// ---- streams -----------------------------------------------------------------------------------------------------------
+// ---- streams
 
 static void test_server_stream(void **state) {
     (void)state;
@@ -389,7 +389,7 @@ static void test_both_ways(void **state) {
     message_delete(take(MSG_RESPONSE, call));
 }
 
-// ---- without a contract ------------------------------------------------------------------------------------------------
+// ---- without a contract
 
 static void test_by_path(void **state) {
     (void)state;
@@ -418,7 +418,7 @@ static void test_by_path(void **state) {
     message_delete(take(MSG_RESPONSE, call));
 }
 
-// ---- connections -------------------------------------------------------------------------------------------------------
+// ---- connections
 
 static void test_addresses(void **state) {
     (void)state;
@@ -522,7 +522,7 @@ static void test_end_with_calls(void **state) {
     server_begin();
 }
 
-// ---- other people's clients --------------------------------------------------------------------------------------------
+// ---- other people's clients
 
 static void test_other_clients(void **state) {
     (void)state;

@@ -24,7 +24,7 @@
 
 #define LOOPS 2
 
-// ---- the service -------------------------------------------------------------------------------------------------------
+// ---- the service
 
 struct served { // a call that streams, or hangs
     struct served *next;
@@ -285,14 +285,17 @@ static void echo_begin(void) {
     assert_int_equal(pthread_create(&echo.thread, NULL, echo_thread, NULL), 0);
 }
 
-static void echo_end(void) {
+static void echo_stop(void) {
     atomic_store(&echo.stop, true);
     pthread_join(echo.thread, NULL);
+}
+
+static void echo_end(void) {
     keeper_destroy(&echo.mail);
     pb_pool_drop(echo.pool);
 }
 
-// ---- the server --------------------------------------------------------------------------------------------------------
+// ---- the server
 
 static struct {
     struct loop loops[LOOPS];
@@ -410,6 +413,7 @@ static void server_end(void) {
     for (unsigned i = 0; i < LOOPS; i++) loop_stop(&server.loops[i]);
     assert_int_equal(rpc_open_calls(server.rpc), 0);
     rpc_server_delete(server.rpc);
+    echo_stop(); // it may send to the loops until here
     for (unsigned i = 0; i < LOOPS; i++) loop_destroy(&server.loops[i]);
     route_slot_delete(server.api);
     route_slot_delete(server.proxy);

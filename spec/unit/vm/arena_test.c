@@ -65,13 +65,13 @@ struct block {
 };
 
 static void check_block(const struct block *b) {
-    for (size_t i = 0; i < b->size; i += b->size > 4096 ? 997 : 1) assert_int_equal(b->p[i], b->mark);
+    for (size_t i = 0; i<b->size; i += b->size> 4096 ? 997 : 1) assert_int_equal(b->p[i], b->mark);
     if (b->size > 0) assert_int_equal(b->p[b->size - 1], b->mark);
 }
 
 static size_t random_size(void) {
-    static const size_t EDGES[] = {1,     15,    16,     17,     511,       512,       513,
-                                   640,   641,   16383,  16384,  16385,     32768,     32769,
+    static const size_t EDGES[] = {1,     15,    16,     17,      511,           512,    513,
+                                   640,   641,   16383,  16384,   16385,         32768,  32769,
                                    65536, 65537, 300000, 1 << 20, (1 << 20) + 1, 3 << 20};
     uint64_t r = random_u64();
     if (r % 4 == 0) return EDGES[(r >> 8) % (sizeof EDGES / sizeof EDGES[0])];
@@ -160,12 +160,9 @@ static void test_spans_join_again(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_counts_exactly),
-        cmocka_unit_test(test_refuses_growth_only),
-        cmocka_unit_test(test_a_small_one_stays_small),
-        cmocka_unit_test(test_against_a_model),
-        cmocka_unit_test(test_more_than_a_span),
-        cmocka_unit_test(test_many_come_and_go),
+        cmocka_unit_test(test_counts_exactly),          cmocka_unit_test(test_refuses_growth_only),
+        cmocka_unit_test(test_a_small_one_stays_small), cmocka_unit_test(test_against_a_model),
+        cmocka_unit_test(test_more_than_a_span),        cmocka_unit_test(test_many_come_and_go),
         cmocka_unit_test(test_spans_join_again),
     };
     random_start();

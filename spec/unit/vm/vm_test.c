@@ -6,7 +6,8 @@
 
 static void test_unary(void **state) {
     (void)state;
-    struct world *w = world_of("return { Unary = function(ctx, req) return { text = 'hello ' .. req.text } end }");
+    struct world *w = world_of(
+        "return { Unary = function(ctx, req) return { text = 'hello ' .. req.text } end }");
     ask(w, "Unary", 5, "ada");
     expect_answer(w, 5, encoded("hello ada", 0));
     assert_int_equal(vm_open_requests(w->vm), 0);
@@ -15,7 +16,8 @@ static void test_unary(void **state) {
 
 static void test_unary_json(void **state) {
     (void)state;
-    struct world *w = world_of("return { Unary = function(ctx, req) return { text = req.text, n = req.n + 1 } end }");
+    struct world *w = world_of(
+        "return { Unary = function(ctx, req) return { text = req.text, n = req.n + 1 } end }");
     struct message *m = request(w, "Unary", 1, blob_new("{\"text\":\"x\",\"n\":\"41\"}", 21));
     m->form.encoding = MSG_JSON;
     vm_receive(w->vm, m);
@@ -35,7 +37,8 @@ static void test_unary_json(void **state) {
 
 static void test_another_pool(void **state) {
     (void)state;
-    struct world *w = world_of("return { Unary = function(ctx, req) return { text = req.text } end }");
+    struct world *w =
+        world_of("return { Unary = function(ctx, req) return { text = req.text } end }");
     struct message *m = request(w, "Unary", 1, encoded("x", 0));
     pb_pool_drop(m->contract);
     m->contract = pb_pool_hold(w->other_pool);
@@ -54,7 +57,8 @@ static void test_wrong_requests(void **state) {
     expect_text(m->fault->id, "t.T.Unary");
     message_delete(m);
     ask(w, "Missing", 2, "");
-    expect_fault(w, 2, STATUS_UNIMPLEMENTED, "service t declares T.Missing, but has no handler for it");
+    expect_fault(w, 2, STATUS_UNIMPLEMENTED,
+                 "service t declares T.Missing, but has no handler for it");
     m = request(w, "Unary", 3, NULL);
     m->method = NULL;
     vm_receive(w->vm, m);
@@ -62,14 +66,16 @@ static void test_wrong_requests(void **state) {
     m = request(w, "Unary", 4, NULL);
     m->context->deadline = clock_now() - 1;
     vm_receive(w->vm, m);
-    expect_fault(w, 4, STATUS_DEADLINE_EXCEEDED, "the deadline had passed before the service began");
+    expect_fault(w, 4, STATUS_DEADLINE_EXCEEDED,
+                 "the deadline had passed before the service began");
     assert_int_equal(vm_open_requests(w->vm), 0);
     world_end(w);
 }
 
 static void test_wrong_answers(void **state) {
     (void)state;
-    struct world *w = world_of("return { Unary = function(ctx, req) if req.text == 'wrong' then return { txt = 1 } end end,\n"
+    struct world *w = world_of("return { Unary = function(ctx, req) if req.text == 'wrong' then "
+                               "return { txt = 1 } end end,\n"
                                "  Nothing = function() end }");
     ask(w, "Unary", 1, "");
     expect_fault(w, 1, STATUS_INTERNAL, "internal error");
@@ -82,12 +88,13 @@ static void test_wrong_answers(void **state) {
 
 static void test_errors(void **state) {
     (void)state;
-    struct world *w = world_of(
-        "return { Unary = function(ctx, req)\n"
-        "  if req.text == 'bug' then local x = nil; return x.y end\n"
-        "  if req.text == 'fault' then core.on_error = function() error('worse') end error('x') end\n"
-        "  error({ code = 'NOT_FOUND', message = 'no post', id = req.text ~= '' and 'a.B.C' or nil, details = 'd' })\n"
-        "end }");
+    struct world *w = world_of("return { Unary = function(ctx, req)\n"
+                               "  if req.text == 'bug' then local x = nil; return x.y end\n"
+                               "  if req.text == 'fault' then core.on_error = function() "
+                               "error('worse') end error('x') end\n"
+                               "  error({ code = 'NOT_FOUND', message = 'no post', id = req.text "
+                               "~= '' and 'a.B.C' or nil, details = 'd' })\n"
+                               "end }");
     ask(w, "Unary", 1, "");
     struct message *m = keeper_take(w->caller, MSG_RESPONSE);
     assert_int_equal(m->status, STATUS_NOT_FOUND);
@@ -112,16 +119,20 @@ static void test_ctx(void **state) {
         "return { Unary = function(ctx, req)\n"
         "  local function get(key) return core.ctx(ctx, key) end\n"
         "  assert(rawequal(core.context(), ctx))\n"
-        "  assert(get 'service' == 't' and get 'endpoint' == 'T.Unary' and get 'kind' == 'rpc' and get 'version' == 'v1')\n"
-        "  assert(get 'instance' == 0 and get 'id' == '0000000000000abc' and get 'namespace' == 'mica')\n"
-        "  assert(get 'caller' == nil and get 'account' == nil and get 'cancelled' == false and #get 'trace' == 32)\n"
+        "  assert(get 'service' == 't' and get 'endpoint' == 'T.Unary' and get 'kind' == 'rpc' and "
+        "get 'version' == 'v1')\n"
+        "  assert(get 'instance' == 0 and get 'id' == '0000000000000abc' and get 'namespace' == "
+        "'mica')\n"
+        "  assert(get 'caller' == nil and get 'account' == nil and get 'cancelled' == false and "
+        "#get 'trace' == 32)\n"
         "  assert(get 'remaining' > 29 and get 'remaining' <= 30 and get 'deadline' > 1e9)\n"
         "  assert(core.metadata(ctx, 'b') == '2' and core.metadata(ctx, 'c') == nil)\n"
         "  assert(table.concat(core.metadata_keys(ctx), ',') == 'a,b,d')\n"
         "  assert(table.concat(core.metadata_all(ctx, 'd'), ',') == '4,5')\n"
         "  assert(not pcall(core.ctx, ctx, 'nonsense') and not pcall(core.ctx, {}, 'id'))\n"
         "  core.set_header(ctx, 'x-h', '1') core.set_trailer(ctx, 'x-t', '2')\n"
-        "  assert(not pcall(core.set_header, ctx, 'grpc-status', '1') and not pcall(core.set_header, ctx, 'x', 'a\\nb'))\n"
+        "  assert(not pcall(core.set_header, ctx, 'grpc-status', '1') and not "
+        "pcall(core.set_header, ctx, 'x', 'a\\nb'))\n"
         "  return {}\n"
         "end }");
     struct message *m = request(w, "Unary", 1, NULL);
@@ -145,18 +156,21 @@ static void test_ctx(void **state) {
 
 static void test_spawn_park_wake(void **state) {
     (void)state;
-    struct world *w = world_of(
-        "return { Unary = function()\n"
-        "  local main, log = core.current(), {}\n"
-        "  for i = 1, 3 do core.spawn(function(a) check(core.sleep(0.001 * a)) core.wake(main, a, nil, 'x') end, i) end\n"
-        "  for i = 1, 3 do local a, none, x = check(core.park()) assert(none == nil and x == 'x') log[i] = a end\n"
-        "  assert(core.wake(main) == false and core.wake(12345) == false)\n"
-        "  return { text = table.concat(log, ',') }\n"
-        "end }");
+    struct world *w = world_of("return { Unary = function()\n"
+                               "  local main, log = core.current(), {}\n"
+                               "  for i = 1, 3 do core.spawn(function(a) check(core.sleep(a)) "
+                               "core.wake(main, a, nil, 'x') end, i) end\n"
+                               "  for i = 1, 3 do local a, none, x = check(core.park()) "
+                               "assert(none == nil and x == 'x') log[i] = a end\n"
+                               "  assert(core.wake(main) == false and core.wake(12345) == false)\n"
+                               "  return { text = table.concat(log, ',') }\n"
+                               "end }");
     ask(w, "Unary", 1, "");
     assert_int_equal(keeper_waiting(w->caller), 0);
     assert_true(vm_next_timer(w->vm) <= clock_now() + NS_PER_SECOND);
-    advance(w, 1);
+    advance(w, 1.5);
+    advance(w, 2.5);
+    advance(w, 3.5);
     expect_answer(w, 1, encoded("1,2,3", 0));
     assert_true(vm_next_timer(w->vm) == INT64_MAX);
     world_end(w);
@@ -164,13 +178,14 @@ static void test_spawn_park_wake(void **state) {
 
 static void test_failing_tasks(void **state) {
     (void)state;
-    struct world *w = world_of(
-        "return { Unary = function(ctx, req)\n"
-        "  local fail = { code = 'ABORTED', message = 'over' }\n"
-        "  if req.text == 'raise' then core.spawn(function() error(fail) end)\n"
-        "  else core.spawn(function() check(core.sleep(0)) core.fail(fail) _G.after = select(2, core.sleep(1)) end) end\n"
-        "  check(core.park())\n"
-        "end, Nothing = function() assert(_G.after == 'CANCELLED') return {} end }");
+    struct world *w =
+        world_of("return { Unary = function(ctx, req)\n"
+                 "  local fail = { code = 'ABORTED', message = 'over' }\n"
+                 "  if req.text == 'raise' then core.spawn(function() error(fail) end)\n"
+                 "  else core.spawn(function() check(core.sleep(0)) core.fail(fail) _G.after = "
+                 "select(2, core.sleep(1)) end) end\n"
+                 "  check(core.park())\n"
+                 "end, Nothing = function() assert(_G.after == 'CANCELLED') return {} end }");
     ask(w, "Unary", 1, "raise");
     expect_fault(w, 1, STATUS_ABORTED, "over");
     ask(w, "Unary", 2, "fail");
@@ -188,8 +203,9 @@ static void test_tasks_end_with_their_request(void **state) {
         "local log = {}\n"
         "return { Unary = function(ctx, req)\n"
         "  if req.text == 'look' then return { text = table.concat(log, ',') } end\n"
-        "  core.spawn(function() log[#log + 1] = select(2, core.park()) end)\n"
-        "  core.spawn(function() local ok, err = pcall(check, core.sleep(100)) log[#log + 1] = err.code end)\n"
+        "  core.spawn(function() local _, code = core.park() log[#log + 1] = code end)\n"
+        "  core.spawn(function() local ok, err = pcall(check, core.sleep(100)) log[#log + 1] = "
+        "err.code end)\n"
         "  core.spawn(function() while true do core.sleep(1) end end)\n" // never ends by itself
         "  core.spawn(function() coroutine.yield() end)\n"
         "  check(core.sleep(0))\n"
@@ -199,7 +215,9 @@ static void test_tasks_end_with_their_request(void **state) {
     ask(w, "Unary", 1, "");
     run(w);
     struct message *m = keeper_take(w->caller, MSG_RESPONSE);
-    assert_int_equal(m->status, STATUS_INTERNAL); // the plain yield is a bug of its task, which fails the request
+    assert_int_equal(
+        m->status,
+        STATUS_INTERNAL); // the plain yield is a bug of its task, which fails the request
     message_delete(m);
     assert_int_equal(vm_open_requests(w->vm), 0);
     ask(w, "Unary", 2, "look");
@@ -215,20 +233,22 @@ static void test_tasks_end_with_their_request(void **state) {
 
 static void test_cancel_and_deadline_of_a_task(void **state) {
     (void)state;
-    struct world *w = world_of(
-        "return { Unary = function(ctx, req)\n"
-        "  local log = {}\n"
-        "  local t = core.spawn(function() for i = 1, 2 do log[#log + 1] = select(2, core.sleep(9)) end end)\n"
-        "  check(core.sleep(0)) core.cancel(t) check(core.sleep(0))\n"
-        "  local a, b = check(core.deadline(1, function(x, y) check(core.sleep(0.5)) return x, y end, 1, 2))\n"
-        "  assert(a == 1 and b == 2)\n"
-        "  local ok, err = pcall(core.deadline, 0.01, function() check(core.sleep(0.001)) check(core.park()) end)\n"
-        "  log[#log + 1] = tostring(ok) .. ' ' .. err.code\n"
-        "  check(core.sleep(0.001))\n" // outside of it nothing is late
-        "  ok, err = pcall(core.deadline, 1, error, 'mine')\n"
-        "  log[#log + 1] = tostring(err)\n"
-        "  return { text = table.concat(log, ',') }\n"
-        "end }");
+    struct world *w = world_of("return { Unary = function(ctx, req)\n"
+                               "  local log = {}\n"
+                               "  local t = core.spawn(function() for i = 1, 2 do log[#log + 1] = "
+                               "select(2, core.sleep(9)) end end)\n"
+                               "  check(core.sleep(0)) core.cancel(t) check(core.sleep(0))\n"
+                               "  local a, b = check(core.deadline(1, function(x, y) "
+                               "check(core.sleep(0.5)) return x, y end, 1, 2))\n"
+                               "  assert(a == 1 and b == 2)\n"
+                               "  local ok, err = pcall(core.deadline, 0.01, function() "
+                               "check(core.sleep(0.001)) check(core.park()) end)\n"
+                               "  log[#log + 1] = tostring(ok) .. ' ' .. err.code\n"
+                               "  check(core.sleep(0.001))\n" // outside of it nothing is late
+                               "  ok, err = pcall(core.deadline, 1, error, 'mine')\n"
+                               "  log[#log + 1] = tostring(err)\n"
+                               "  return { text = table.concat(log, ',') }\n"
+                               "end }");
     ask(w, "Unary", 1, "");
     for (int i = 0; i < 400 && keeper_waiting(w->caller) == 0; i++) {
         run(w);
@@ -240,16 +260,17 @@ static void test_cancel_and_deadline_of_a_task(void **state) {
 
 static void test_own_coroutines(void **state) {
     (void)state;
-    struct world *w = world_of(
-        "return { Unary = function()\n"
-        "  local co = coroutine.create(function(a) check(core.sleep(0.001)) local b = coroutine.yield(a + 1)\n"
-        "    check(core.sleep(0.001)) return b + 1 end)\n"
-        "  local _, x = coroutine.resume(co, 1)\n"
-        "  local _, y = coroutine.resume(co, 10)\n"
-        "  local ok, err = pcall(table.sort, { 2, 1 }, function() core.sleep(1) end)\n"
-        "  assert(not ok and err:find('sort comparator'), err)\n"
-        "  return { text = x .. ' ' .. y }\n"
-        "end }");
+    struct world *w =
+        world_of("return { Unary = function()\n"
+                 "  local co = coroutine.create(function(a) check(core.sleep(0.001)) local b = "
+                 "coroutine.yield(a + 1)\n"
+                 "    check(core.sleep(0.001)) return b + 1 end)\n"
+                 "  local _, x = coroutine.resume(co, 1)\n"
+                 "  local _, y = coroutine.resume(co, 10)\n"
+                 "  local ok, err = pcall(table.sort, { 2, 1 }, function() core.sleep(1) end)\n"
+                 "  assert(not ok and err:find('sort comparator'), err)\n"
+                 "  return { text = x .. ' ' .. y }\n"
+                 "end }");
     ask(w, "Unary", 1, "");
     advance(w, 1);
     advance(w, 1);
@@ -263,7 +284,8 @@ static void test_background(void **state) {
         "return { Unary = function(ctx, req)\n"
         "  if req.text == 'look' then return { text = _G.seen } end\n"
         "  core.background(function(x) check(core.sleep(1))\n"
-        "    rawset(_G, 'seen', x .. core.ctx(core.context(), 'kind') .. core.ctx(ctx, 'id')) end, 'x')\n"
+        "    rawset(_G, 'seen', x .. core.ctx(core.context(), 'kind') .. core.ctx(ctx, 'id')) end, "
+        "'x')\n"
         "  core.background(function() error { code = 'ABORTED', message = 'nobody hears' } end)\n"
         "  return {}\n"
         "end }");
@@ -285,7 +307,8 @@ static void test_defers(void **state) {
         "  if req.text == 'look' then return { text = table.concat(log, ',') } end\n"
         "  core.defer(ctx, function() check(core.sleep(0.001)) log[#log + 1] = 'first' end)\n"
         "  core.defer(ctx, function() error 'broken' end)\n"
-        "  core.defer(ctx, function() core.spawn(function() log[#log + 1] = select(2, core.park()) end)\n"
+        "  core.defer(ctx, function() core.spawn(function() log[#log + 1] = select(2, core.park()) "
+        "end)\n"
         "    check(core.sleep(0.001)) log[#log + 1] = 'last' end)\n"
         "  core.defer(ctx, function() log[#log + 1] = select(2, core.park()) end)\n"
         "  core.spawn(function() core.park() log[#log + 1] = 'task' end)\n"
@@ -310,13 +333,14 @@ static void test_defers(void **state) {
 
 static void test_defers_in_order(void **state) {
     (void)state;
-    struct world *w = world_of(
-        "local log = {}\n"
-        "return { Unary = function(ctx, req)\n"
-        "  if req.text == 'look' then return { text = table.concat(log, ',') } end\n"
-        "  for i = 1, 3 do core.defer(ctx, function() check(core.sleep(0)) log[#log + 1] = i end) end\n"
-        "  return {}\n"
-        "end }");
+    struct world *w =
+        world_of("local log = {}\n"
+                 "return { Unary = function(ctx, req)\n"
+                 "  if req.text == 'look' then return { text = table.concat(log, ',') } end\n"
+                 "  for i = 1, 3 do core.defer(ctx, function() check(core.sleep(0)) log[#log + 1] "
+                 "= i end) end\n"
+                 "  return {}\n"
+                 "end }");
     ask(w, "Unary", 1, "");
     run(w);
     expect_answer(w, 1, encoded("", 0));
@@ -352,14 +376,14 @@ static void test_deadline(void **state) {
 
 static void test_cancel(void **state) {
     (void)state;
-    struct world *w = world_of(
-        "return { Unary = function(ctx, req)\n"
-        "  if req.text == 'look' then return { text = _G.seen } end\n"
-        "  core.defer(ctx, function() rawset(_G, 'seen', _G.seen .. '!') end)\n"
-        "  local _, a = core.park()\n"
-        "  rawset(_G, 'seen', a)\n"
-        "  while true do core.park() end\n" // left there
-        "end }");
+    struct world *w =
+        world_of("return { Unary = function(ctx, req)\n"
+                 "  if req.text == 'look' then return { text = _G.seen } end\n"
+                 "  core.defer(ctx, function() rawset(_G, 'seen', _G.seen .. '!') end)\n"
+                 "  local _, a = core.park()\n"
+                 "  rawset(_G, 'seen', a)\n"
+                 "  while true do core.park() end\n" // left there
+                 "end }");
     ask(w, "Unary", 1, "");
     follow(w, MSG_CANCEL, 99, NULL, 0); // of nobody
     assert_int_equal(vm_open_requests(w->vm), 1);
@@ -374,12 +398,13 @@ static void test_cancel(void **state) {
 
 static void test_cancel_all_and_delete(void **state) {
     (void)state;
-    static const char MAIN[] = "return { Unary = function(ctx)\n"
-                               "  core.defer(ctx, function() core.sleep(1) end)\n"
-                               "  core.spawn(function() core.park() end)\n"
-                               "  core.background(function() core.park() end)\n"
-                               "  check(core.call(core.resolve('other', 'T.Unary'), { text = 'x' }))\n"
-                               "end, Bidi = function(ctx, stream) core.recv(stream) end }";
+    static const char MAIN[] =
+        "return { Unary = function(ctx)\n"
+        "  core.defer(ctx, function() core.sleep(1) end)\n"
+        "  core.spawn(function() core.park() end)\n"
+        "  core.background(function() core.park() end)\n"
+        "  check(core.call(core.resolve('other', 'T.Unary'), { text = 'x' }))\n"
+        "end, Bidi = function(ctx, stream) core.park() end }";
     struct world *w = world_of(MAIN);
     ask(w, "Unary", 1, "");
     vm_cancel_all(w->vm, STATUS_UNAVAILABLE, "stopping");
@@ -438,7 +463,8 @@ static void test_every_memory_limit(void **state) {
         "  core.defer(ctx, function() core.sleep(0) end)\n"
         "  core.spawn(function() core.park() end)\n"
         "  core.background(function() core.sleep(0) end)\n"
-        "  local _, t = pcall(function() return check(core.call(core.resolve('other', 'T.Unary'), { text = 'x' })) end)\n"
+        "  local _, t = pcall(function() return check(core.call(core.resolve('other', 'T.Unary'), "
+        "{ text = 'x' })) end)\n"
         "  local list = {} for i = 1, req.n do list[i] = { i } end\n"
         "  error { code = 'ABORTED', message = tostring(list) }\n"
         "end }";
@@ -481,7 +507,8 @@ static void test_hooks(void **state) {
         "  assert(core.ctx(ctx, 'kind') == 'start')\n"
         "  core.spawn(function() while true do check(core.sleep(1)) ticks = ticks + 1 end end)\n"
         "  check(core.sleep(1)) end,\n"
-        "  on_stop = function(ctx) error { code = 'ABORTED', message = 'stopped ' .. ticks } end }");
+        "  on_stop = function(ctx) error { code = 'ABORTED', message = 'stopped ' .. ticks } end "
+        "}");
     vm_start(w->vm, hook_done, w);
     assert_int_equal(w->hook_status, 99);
     advance(w, 1.5);
@@ -512,7 +539,8 @@ static void test_hooks_that_fail(void **state) {
     advance(w, 11);
     assert_int_equal(w->hook_status, -STATUS_DEADLINE_EXCEEDED);
     world_end(w);
-    w = world_of("return { on_start = function() core.spawn(function() check(core.sleep(1)) error 'x' end) end }");
+    w = world_of("return { on_start = function() core.spawn(function() check(core.sleep(1)) error "
+                 "'x' end) end }");
     vm_start(w->vm, hook_done, w);
     assert_int_equal(w->hook_status, 0);
     assert_false(vm_condemned(w->vm));
@@ -537,20 +565,25 @@ static void test_load_faults(void **state) {
     (void)state;
     expect_load_fault("return {", false, "main.lua:1: unexpected symbol near '<eof>'");
     expect_load_fault("\nerror 'mine'", false, "main.lua:2: mine");
-    expect_load_fault("error(setmetatable({}, { __tostring = function() return 'shown' end }))", false, "shown");
+    expect_load_fault("error(setmetatable({}, { __tostring = function() return 'shown' end }))",
+                      false, "shown");
     expect_load_fault("return 1", false, "main.lua:1: return a table");
     expect_load_fault("\x1bLJ", false, "attempt to load chunk with wrong mode");
-    expect_load_fault("core.sleep(1)", false,
-                      "main.lua declares, handlers act: sleep cannot be used while it is loaded");
-    expect_load_fault("core.spawn(print)", true,
-                      "main.lua declares, handlers act: spawn cannot be used while it is loaded");
-    expect_load_fault("core.resolve('other', 'T.Unary')", true,
-                      "main.lua declares, handlers act: it calls nothing while it is loaded");
+    expect_load_fault(
+        "core.sleep(1)", false,
+        "main.lua:1: main.lua declares, handlers act: sleep cannot be used while it is loaded");
+    expect_load_fault(
+        "core.spawn(print)", true,
+        "main.lua:1: main.lua declares, handlers act: spawn cannot be used while it is loaded");
+    expect_load_fault(
+        "core.resolve('other', 'T.Unary')", true,
+        "main.lua:1: main.lua declares, handlers act: it calls nothing while it is loaded");
 }
 
 static void test_bare_limits(void **state) {
     (void)state;
-    static const char SLOW[] = "main.lua ran longer than 100 ms while loading: it declares, handlers act";
+    static const char SLOW[] =
+        "main.lua ran longer than 100 ms while loading: it declares, handlers act";
     expect_load_fault("while true do end", true, SLOW);
     expect_load_fault("while true do pcall(function() while true do end end) end", true, SLOW);
     expect_load_fault("local t = {} while true do t[#t + 1] = ('x'):rep(100000) .. #t end", true,
@@ -569,10 +602,11 @@ static void test_bare_limits(void **state) {
 
 static void test_room(void **state) {
     (void)state;
-    struct world *w = world_of("return { Unary = function(ctx, req)\n"
-                               "  if req.text == 'call' then check(core.call(core.resolve('other', 'T.Unary'), {})) end\n"
-                               "  check(core.park())\n"
-                               "end, limits = { concurrency = 2 } }");
+    struct world *w = world_of(
+        "return { Unary = function(ctx, req)\n"
+        "  if req.text == 'call' then check(core.call(core.resolve('other', 'T.Unary'), {})) end\n"
+        "  check(core.park())\n"
+        "end, limits = { concurrency = 2 } }");
     ask(w, "Unary", 1, "");
     assert_true(vm_has_room(w->vm));
     ask(w, "Unary", 2, "call");
@@ -595,31 +629,37 @@ static void test_room(void **state) {
 static void test_sandbox(void **state) {
     (void)state;
     struct world *w = world_of(
-        "local gone = { 'dofile', 'loadfile', 'newproxy', 'getfenv', 'setfenv', 'gcinfo', 'module', 'package', 'jit',\n"
+        "local gone = { 'dofile', 'loadfile', 'newproxy', 'getfenv', 'setfenv', 'gcinfo', "
+        "'module', 'package', 'jit',\n"
         "  'io', 'ffi', 'require' }\n"
         "for _, name in ipairs(gone) do assert(rawget(_G, name) == nil, name) end\n"
-        "assert(string.dump == nil and debug.getregistry == nil and debug.sethook == nil and os.execute == nil)\n"
+        "assert(string.dump == nil and debug.getregistry == nil and debug.sethook == nil and "
+        "os.execute == nil)\n"
         "assert(os.getenv == nil and os.exit == nil and os.remove == nil)\n"
         "assert(getmetatable('') == 'protected')\n"
-        "assert(load('\\27LJ') == nil and loadstring('\\27LJ') == nil and select(2, load('\\27')):find 'bytecode')\n"
+        "assert(load('\\27LJ') == nil and loadstring('\\27LJ') == nil and select(2, "
+        "load('\\27')):find 'bytecode')\n"
         "assert(load('return ...', '=x', 'b')(5) == 5)\n" // the mode is ours
         "local parts = { 'return ', '7', nil }\n"
         "local i = 0\n"
         "assert(load(function() i = i + 1 return parts[i] end)() == 7)\n"
         "assert(load('return x', '=x', 't', { x = 3 })() == 3)\n"
         "assert(not load('x x') and select(2, load('x x', '=chunk')):find '^chunk:1:')\n"
-        "assert(collectgarbage 'count' > 0 and not pcall(collectgarbage) and not pcall(collectgarbage, 'stop'))\n"
+        "assert(collectgarbage 'count' > 0 and not pcall(collectgarbage) and not "
+        "pcall(collectgarbage, 'stop'))\n"
         "assert(os.time { year = 1970, month = 1, day = 2, hour = 0 } == 86400)\n"
         "assert(os.date('!%Y-%m-%d', 86400) == '1970-01-02' and os.date('*t', 0).year == 1970)\n"
         "assert(math.abs(os.time() - core.now()) < 5 and os.clock() > 0)\n"
         "assert(debug.traceback('here'):find '^here\\nstack traceback:')\n"
         "local big = 1LL\n" // puts the FFI into the registry, and nowhere else
         "assert(core.library 'ffi' == nil and rawget(_G, 'ffi') == nil)\n"
-        "assert(core.library 'mica.extra' and core.library '../x' == nil and core.library 'a..b' == nil)\n"
+        "assert(core.library 'mica.extra' and core.library '../x' == nil and core.library 'a..b' "
+        "== nil)\n"
         "local word, given = core.library('mica.extra')(core)\n"
         "assert(word == 'extra' and given == core)\n"
         "assert(core.file 'main.lua' and core.file 'other.lua' == nil)\n"
-        "assert(core.compile('return 1', '@x.lua')() == 1 and core.compile('\\27LJ', '@x') == nil)\n"
+        "assert(core.compile('return 1', '@x.lua')() == 1 and core.compile('\\27LJ', '@x') == "
+        "nil)\n"
         "assert(select(2, core.compile('x x', '@x.lua')):find '^x.lua:1:')\n"
         "print('from', 'main')\n"
         "return {}");

@@ -21,19 +21,18 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char CONTRACT[] =
-    "syntax = \"proto3\"; package t;\n"
-    "service T {\n"
-    "  rpc Unary(Req) returns (Rsp);\n"
-    "  rpc Nothing(Req) returns (Empty);\n"
-    "  rpc Server(Req) returns (stream Rsp);\n"
-    "  rpc Client(stream Req) returns (Rsp);\n"
-    "  rpc Bidi(stream Req) returns (stream Rsp);\n"
-    "  rpc Missing(Req) returns (Rsp);\n"
-    "}\n"
-    "message Req { string text = 1; int64 n = 2; }\n"
-    "message Rsp { string text = 1; int64 n = 2; }\n"
-    "message Empty {}\n";
+static const char CONTRACT[] = "syntax = \"proto3\"; package t;\n"
+                               "service T {\n"
+                               "  rpc Unary(Req) returns (Rsp);\n"
+                               "  rpc Nothing(Req) returns (Empty);\n"
+                               "  rpc Server(Req) returns (stream Rsp);\n"
+                               "  rpc Client(stream Req) returns (Rsp);\n"
+                               "  rpc Bidi(stream Req) returns (stream Rsp);\n"
+                               "  rpc Missing(Req) returns (Rsp);\n"
+                               "}\n"
+                               "message Req { string text = 1; int64 n = 2; }\n"
+                               "message Rsp { string text = 1; int64 n = 2; }\n"
+                               "message Empty {}\n";
 
 // `check` raises what a (w) function failed with; main.lua returns { Unary = function ... end, on_start = ... }.
 static const char PRELUDE[] =
@@ -55,7 +54,8 @@ static const char PRELUDE[] =
     "  for _, s in ipairs(core.contract()) do\n"
     "    for _, m in ipairs(s.methods) do handlers[m.index] = v[m.name] end\n"
     "  end\n"
-    "  return { handlers = handlers, deadlines = v.deadlines, limits = v.limits, on_start = v.on_start,\n"
+    "  return { handlers = handlers, deadlines = v.deadlines, limits = v.limits, on_start = "
+    "v.on_start,\n"
     "    on_stop = v.on_stop, describe = function() return 'described' end }\n"
     "end\n"
     "local resume, yield, TAG = coroutine.resume, coroutine.yield, core.TAG\n"
@@ -155,8 +155,11 @@ static inline struct keeper *keeper_new(void) {
     return k;
 }
 
-static inline void keeper_drop(struct keeper *k) {
+static inline void keeper_empty(struct keeper *k) {
     while (k->first < k->count) message_delete(k->kept[k->first++]);
+}
+
+static inline void keeper_drop(struct keeper *k) {
     assert_int_equal(atomic_load(&k->port.refs), 1); // nobody else holds it any more
     port_drop(&k->port);
 }
@@ -192,7 +195,8 @@ static int host_resolve(struct vm_host *host, struct str ns, struct str service,
     (void)version;
     assert_true(str_is(ns, "mica"));
     if (!str_is(service, "other") || w->other_gone) {
-        return err_set(err, STATUS_UNAVAILABLE, "no service \"%.*s\" is running", (int)service.n, service.p);
+        return err_set(err, STATUS_UNAVAILABLE, "no service \"%.*s\" is running", (int)service.n,
+                       service.p);
     }
     snprintf(path, sizeof path, "/t.T/%.*s", (int)endpoint.n - 2, endpoint.p + 2);
     struct pb_method *m = pb_find_path(w->other_pool, str_of(path));
@@ -203,11 +207,12 @@ static int host_resolve(struct vm_host *host, struct str ns, struct str service,
 
 static uint64_t host_epoch(struct vm_host *host) { return ((struct world *)host)->epoch; }
 
-static int host_native(struct vm_host *host, struct str capability, struct str method, struct vm_target *out,
-                       struct err *err) {
+static int host_native(struct vm_host *host, struct str capability, struct str method,
+                       struct vm_target *out, struct err *err) {
     (void)capability;
     (void)method;
-    return host_resolve(host, str_of("mica"), str_of("other"), str_of(""), str_of("T.Unary"), out, err);
+    return host_resolve(host, str_of("mica"), str_of("other"), str_of(""), str_of("T.Unary"), out,
+                        err);
 }
 
 static struct port *host_dial(struct vm_host *host, struct str address, struct err *err) {
@@ -257,6 +262,9 @@ static inline struct world *world_of(const char *main) {
 
 static inline void world_end(struct world *w) {
     vm_delete(w->vm);
+    keeper_empty(w->caller);
+    keeper_empty(w->self);
+    keeper_empty(w->other);
     keeper_drop(w->caller);
     keeper_drop(w->self);
     keeper_drop(w->other);
@@ -292,7 +300,8 @@ static inline struct blob *encoded(const char *text, unsigned n) {
     return buf_take(&b);
 }
 
-static inline struct message *request(struct world *w, const char *method, uint64_t call, struct blob *body) {
+static inline struct message *request(struct world *w, const char *method, uint64_t call,
+                                      struct blob *body) {
     char path[64];
     struct message *m = message_new(MSG_REQUEST, call);
     snprintf(path, sizeof path, "/t.T/%s", method);
@@ -312,7 +321,8 @@ static inline void ask(struct world *w, const char *method, uint64_t call, const
 }
 
 // From the caller, of a call that has begun.
-static inline void follow(struct world *w, enum msg_kind kind, uint64_t call, struct blob *body, uint32_t credit) {
+static inline void follow(struct world *w, enum msg_kind kind, uint64_t call, struct blob *body,
+                          uint32_t credit) {
     struct message *m = message_new(kind, call);
     m->reply = port_hold(&w->caller->port);
     m->body = body;
@@ -321,8 +331,8 @@ static inline void follow(struct world *w, enum msg_kind kind, uint64_t call, st
 }
 
 // To the VM as a caller.
-static inline void answer(struct world *w, enum msg_kind kind, uint64_t call, struct blob *body, int status,
-                          const char *text) {
+static inline void answer(struct world *w, enum msg_kind kind, uint64_t call, struct blob *body,
+                          int status, const char *text) {
     struct message *m = message_new(kind, call);
     m->body = body;
     m->status = status;
@@ -331,17 +341,20 @@ static inline void answer(struct world *w, enum msg_kind kind, uint64_t call, st
 }
 
 static inline void run(struct world *w) {
-    while (vm_run(w->vm, clock_now())) continue;
+    while (vm_run(w->vm, clock_now()) || vm_next_timer(w->vm) <= clock_now()) continue;
 }
 
 // Lets the clock go on without waiting: everything that is due within `seconds` is due.
 static inline void advance(struct world *w, double seconds) {
-    while (vm_run(w->vm, clock_now() + (int64_t)(seconds * NS_PER_SECOND))) continue;
+    int64_t now = clock_now() + (int64_t)(seconds * NS_PER_SECOND);
+    while (vm_run(w->vm, now)) continue;
+    run(w);
 }
 
 static inline void expect_answer(struct world *w, uint64_t call, struct blob *body) {
     struct message *m = keeper_take(w->caller, MSG_RESPONSE);
-    if (m->status != 0) fail_msg("%s: %.*s", status_name(m->status), (int)m->fault->text->n, m->fault->text->p);
+    if (m->status != 0)
+        fail_msg("%s: %.*s", status_name(m->status), (int)m->fault->text->n, m->fault->text->p);
     assert_int_equal(m->call, call);
     assert_int_equal(m->generation, 7);
     assert_non_null(m->body);
@@ -361,7 +374,8 @@ static inline void expect_fault(struct world *w, uint64_t call, int status, cons
     assert_int_equal(m->call, call);
     if (m->status != status) {
         fail_msg("%s instead of %s: %.*s", status_name(m->status), status_name(status),
-                 m->fault == NULL ? 0 : (int)m->fault->text->n, m->fault == NULL ? "" : m->fault->text->p);
+                 m->fault == NULL ? 0 : (int)m->fault->text->n,
+                 m->fault == NULL ? "" : m->fault->text->p);
     }
     assert_non_null(m->fault);
     expect_text(m->fault->text, text);
