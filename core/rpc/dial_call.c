@@ -186,11 +186,13 @@ static bool send_item(struct dial_call *c, struct message *m) {
     return true;
 }
 
-// An ITEM or END, on a stream that has begun. Takes the message. A failure is told by the stream's end.
-static void forward(struct dial_call *c, struct message *take) {
+// An ITEM or END, on a stream that has begun. Takes the message. False: the call has failed and is
+// gone.
+static bool forward(struct dial_call *c, struct message *take) {
     bool sent = take->kind == MSG_END ? send_end(c) : send_item(c, take);
     message_delete(take);
     if (!sent) dial_call_fail(c, STATUS_UNAVAILABLE, "the server takes no more messages");
+    return sent;
 }
 
 static void keep_early(struct dial_call *c, struct message *take) {
@@ -271,22 +273,18 @@ static bool put_headers(struct dial_call *c, struct headers *h, char timeout[16]
 }
 
 static void send_request(struct dial_call *c) {
-    if (!c->streams_out) {
-        if (!send_frame(c, c->request->body) || !send_end(c))
-            dial_call_fail(c, STATUS_UNAVAILABLE, "the server takes no messages");
+    // A call that streams may have its first message in the REQUEST.
+    bool sent = c->request->body == NULL && c->streams_out ? true : send_frame(c, c->request->body);
+    if (sent && !c->streams_out) sent = send_end(c);
+    if (!sent) {
+        dial_call_fail(c, STATUS_UNAVAILABLE, "the server takes no messages");
         return;
     }
-    // A call that streams may have its first message in the REQUEST.
-    if (c->request->body != NULL) send_frame(c, c->request->body);
-    struct dial *d = c->dial;
-    struct call_key key;
-    struct str name = key_of(&key, c->request);
     while (c->early != NULL) {
         struct message *m = message_of(c->early);
         c->early = c->early->next;
         if (c->early == NULL) c->early_end = &c->early;
-        forward(c, m);
-        if (map_get(&d->calls, name) != c) return; // it has failed
+        if (!forward(c, m)) return;
     }
 }
 

@@ -22,7 +22,7 @@ static bool append_segment(struct buf *clean, struct str raw) {
     size_t from = clean->n;
     percent_decode(clean, raw, false);
     if (clean->failed) return true;
-    struct str segment = {buf_p(clean) + from, clean->n - from};
+    struct str segment = {buf_str(clean).p + from, clean->n - from};
     return memchr(segment.p, '/', segment.n) == NULL && memchr(segment.p, '\0', segment.n) == NULL;
 }
 
@@ -40,7 +40,7 @@ static int clean_path(struct str path, struct buf *clean) {
             if (!append_segment(clean, (struct str){path.p + at, end - at}))
                 return -STATUS_INVALID_ARGUMENT;
             if (clean->failed) return -STATUS_RESOURCE_EXHAUSTED;
-            struct str segment = {buf_p(clean) + before + 1, clean->n - before - 1};
+            struct str segment = {buf_str(clean).p + before + 1, clean->n - before - 1};
             bool up = str_is(segment, "..");
             if (up || str_is(segment, ".")) clean->n = before;
             if (up) drop_last(clean);

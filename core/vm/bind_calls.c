@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-// ---- targets ----------------------------------------------------------------------------------------------------------
+// ---- targets ------------------------------------------------------------------------------------
 
 static void check_not_bare(struct vm *vm, lua_State *L) {
     if (vm->config.bare)
@@ -83,7 +83,7 @@ static int dial(lua_State *L) {
     return push_target(vm, L, status, number, &err);
 }
 
-// ---- options ----------------------------------------------------------------------------------------------------------
+// ---- options ------------------------------------------------------------------------------------
 
 static void add_value(struct vm *vm, lua_State *L, struct str key, int index) {
     if (lua_type(L, index) != LUA_TSTRING) {
@@ -165,7 +165,7 @@ static struct call_options options_read(struct vm *vm, lua_State *L, int arg,
     return options;
 }
 
-// ---- calls ------------------------------------------------------------------------------------------------------------
+// ---- calls --------------------------------------------------------------------------------------
 
 static struct blob *encode_request(struct vm *vm, lua_State *L, int arg, struct route *route) {
     struct err err = {0};
@@ -234,7 +234,7 @@ static int open_stream(lua_State *L) {
     return 2;
 }
 
-// ---- streams ----------------------------------------------------------------------------------------------------------
+// ---- streams ------------------------------------------------------------------------------------
 
 // What both ends of waiting on a stream begin with. NULL: `*n` values have been pushed (or it yields for good).
 static struct stream *begin(struct vm *vm, lua_State *L, struct task **t, int *n) {

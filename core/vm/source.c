@@ -32,7 +32,7 @@ struct walk {
     struct err *err;
 };
 
-// ---- life -------------------------------------------------------------------------------------------------------------
+// ---- life ---------------------------------------------------------------------------------------
 
 static struct source *source_new(struct err *err) {
     struct source *s = calloc(1, sizeof *s);
@@ -87,7 +87,7 @@ bool source_owns_proto(const struct source *s, struct str proto_file) {
     return false;
 }
 
-// ---- collecting -------------------------------------------------------------------------------------------------------
+// ---- collecting ---------------------------------------------------------------------------------
 
 static int no_memory(struct err *err) {
     return err_set(err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
@@ -146,7 +146,7 @@ static int add_proto(struct source *s, struct str name) {
     return 0;
 }
 
-// ---- the folder -------------------------------------------------------------------------------------------------------
+// ---- the folder ---------------------------------------------------------------------------------
 
 static int open_beneath(int root, const char *path) {
     struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
@@ -302,7 +302,7 @@ struct source *source_read(const char *folder, struct err *err) {
     return NULL;
 }
 
-// ---- built in ---------------------------------------------------------------------------------------------------------
+// ---- built in -----------------------------------------------------------------------------------
 
 static int embedded_files(struct source *s, const char *prefix, struct err *err) {
     struct walk w = {.s = s, .err = err};

@@ -22,6 +22,8 @@
 
 #include <mica/core/v1/core.pb-c.h>
 
+#include <signal.h>
+
 #define LOOPS 2
 
 // ---- the service
@@ -379,6 +381,7 @@ static void server_begin(void) {
     struct err err = {0};
     assert_int_equal(random_start(), 0);
     log_set_level(LOG_OFF);
+    signal(SIGPIPE, SIG_IGN); // as the server does
     echo_begin();
     server.directory = directory_new();
     server.api = route_slot_new();
