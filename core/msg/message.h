@@ -10,8 +10,8 @@
 // RESPONSE ends the call: it carries the status, and for a unary answer the body. After RESPONSE or CANCEL a side
 // forgets the call and drops what still arrives for its number.
 //
-// The callee knows a call by (reply port, number). CREDIT gives the other side's ITEMs room: bytes of body it may send
-// beyond what it has sent; each side starts with MSG_WINDOW. A side that has used up its credit waits.
+// The callee knows a call by (reply port, number). CREDIT gives the other side's ITEMs room: the weight (message_weight)
+// that it may send beyond what it has sent; each side starts with MSG_WINDOW. A side that has used up its credit waits.
 //
 // Ownership: a message has one owner at a time, sending gives it away. Bodies, contexts and strings are shared by
 // reference count and immutable.
@@ -22,8 +22,10 @@
 #include "base/status.h"
 #include "msg/port.h"
 
-#define MSG_WINDOW (256 * 1024) // bytes of ITEM bodies that may be under way in one direction of a call
-#define MSG_MAX_CHAIN 32        // calls deep
+#define MSG_WINDOW                                                                                 \
+    (256 * 1024) // bytes of ITEM bodies that may be under way in one direction of a call
+#define MSG_ITEM_OVERHEAD 64 // what an ITEM costs besides its body: empty ones are not free
+#define MSG_MAX_CHAIN 32     // calls deep
 
 enum msg_kind {
     MSG_REQUEST,
@@ -49,12 +51,13 @@ struct msg_form {
 // What all messages of a call, and of the calls made on its behalf, have in common. Immutable once shared.
 struct msg_context {
     atomic_uint refs;
-    struct blob *ns;       // the namespace
-    struct blob *account;  // who asked at the front door: an encoded mica.core.v1.Account; NULL: nobody
-    struct blob *caller;   // the service that calls; NULL at the front door
-    struct blob *peer;     // address at the front door
-    struct blob *metadata; // request metadata: see metadata.h; NULL: none
-    uint64_t request_id;   // in every error and log line
+    struct blob *ns; // the namespace
+    struct blob
+        *account; // who asked at the front door: an encoded mica.core.v1.Account; NULL: nobody
+    struct blob *caller;        // the service that calls; NULL at the front door
+    struct blob *peer;          // address at the front door
+    struct blob *metadata;      // request metadata: see metadata.h; NULL: none
+    uint64_t request_id;        // in every error and log line
     unsigned char trace_id[16]; // W3C Trace Context
     unsigned char span_id[8];   // of the caller
     uint8_t trace_flags;
@@ -73,31 +76,39 @@ struct message {
     struct mpsc_node link; // for whoever owns the message
     uint8_t kind;          // enum msg_kind
     struct msg_form form;
-    bool local;          // REQUEST: the caller is at the same node and trusts the port (no limits on metadata)
-    uint32_t generation; // of the instance that served (RESPONSE) or that is meant
-    uint64_t call;       // the caller's number
-    struct port *reply;  // REQUEST, and what the callee gets later: where the caller is
+    bool
+        local; // REQUEST: the caller is at the same node and trusts the port (no limits on metadata)
+    uint32_t generation;         // of the instance that served (RESPONSE) or that is meant
+    uint64_t call;               // the caller's number
+    struct port *reply;          // REQUEST, and what the callee gets later: where the caller is
     struct msg_context *context; // REQUEST
-    const void *method;  // REQUEST: const struct pb_method *, of the pool that `contract` keeps alive
+    const void
+        *method; // REQUEST: const struct pb_method *, of the pool that `contract` keeps alive
     struct pb_pool *contract;
-    struct blob *body;     // REQUEST, ITEM, RESPONSE
-    struct blob *metadata; // HEADERS, RESPONSE (trailers; leading ones too when no HEADERS was sent: see `leading`)
-    struct blob *leading;  // RESPONSE: leading metadata when no HEADERS was sent
-    int status;            // RESPONSE, CANCEL: enum status
+    struct blob *body; // REQUEST, ITEM, RESPONSE
+    struct blob *
+        metadata; // HEADERS, RESPONSE (trailers; leading ones too when no HEADERS was sent: see `leading`)
+    struct blob *leading;    // RESPONSE: leading metadata when no HEADERS was sent
+    int status;              // RESPONSE, CANCEL: enum status
     struct msg_fault *fault; // RESPONSE, CANCEL: owned
     uint32_t credit;         // CREDIT
     void (*drop_contract)(struct pb_pool *contract); // set with `contract`
-    int64_t enqueued;        // clock_now when it entered a mailbox: queue time
+    int64_t enqueued; // clock_now when it entered a mailbox: queue time
 };
 
 // NULL when memory ends. message_delete drops everything it refers to; accepts NULL.
 struct message *message_new(enum msg_kind kind, uint64_t call);
 void message_delete(struct message *m);
 void message_delete_chain(struct mpsc_node *first);
+// What an ITEM with this body takes of the window.
+static inline uint32_t message_weight(const struct blob *body) {
+    return (uint32_t)blob_str(body).n + MSG_ITEM_OVERHEAD;
+}
 static inline struct message *message_of(struct mpsc_node *link) { return (struct message *)link; }
 
 struct msg_context *msg_context_new(void);
-struct msg_context *msg_context_copy(const struct msg_context *from); // a changeable copy with one reference
+struct msg_context *
+msg_context_copy(const struct msg_context *from); // a changeable copy with one reference
 struct msg_context *msg_context_hold(struct msg_context *c);
 void msg_context_drop(struct msg_context *c);
 

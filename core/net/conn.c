@@ -279,8 +279,7 @@ static void on_eof(struct conn *c) {
     c->busy = true;
     session_eof(c->session);
     c->busy = false;
-    if (c->must_close ||
-        loop_timer_set(c->loop, &c->timer, c->loop->state->now + EOF_GRACE) < 0) {
+    if (c->must_close || loop_timer_set(c->loop, &c->timer, c->loop->state->now + EOF_GRACE) < 0) {
         close_now(c);
     } else {
         conn_wants_write(c);

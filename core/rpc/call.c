@@ -256,8 +256,8 @@ static void renew(struct call *c) {
     c->uncredited = 0;
 }
 
-void call_item_queued(struct call *c, size_t bytes) {
-    c->uncredited += (uint32_t)bytes;
+void call_item_queued(struct call *c, const struct blob *body) {
+    c->uncredited += message_weight(body);
     if (c->uncredited >= CREDIT_STEP && http_queued(c->stream) < HTTP_LOW_WATER) renew(c);
 }
 

@@ -150,7 +150,7 @@ void call_fail(struct call *c, int status, const char *format, ...)
 void call_answered(struct call *c, int status); // to be said just before the answer's end is queued
 void call_item_queued(
     struct call *c,
-    size_t bytes); // an ITEM's body has been given to HTTP: credit when there is room
+    const struct blob *body); // an ITEM's body has been given to HTTP: credit when there is room
 void call_writable(struct call *c);
 void call_deliver(struct loop *loop, struct message *take);
 

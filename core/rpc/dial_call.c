@@ -181,7 +181,7 @@ static bool send_end(struct dial_call *c) {
 static bool send_item(struct dial_call *c, struct message *m) {
     c->sent_items = true;
     if (c->sent_end || !send_frame(c, m->body)) return false;
-    c->uncredited += (uint32_t)blob_str(m->body).n;
+    c->uncredited += message_weight(m->body);
     if (c->uncredited >= CREDIT_STEP && http_queued(c->stream) < HTTP_LOW_WATER) give_credit(c);
     return true;
 }
@@ -351,7 +351,7 @@ static int collect(struct dial_call *c, struct str *bytes, struct err *err) {
         return err_set(err, STATUS_INTERNAL, "the server answered with more than one message");
     }
     c->streams_in = true;
-    c->intake.credit -= (int64_t)(c->message->n + message->n);
+    c->intake.credit -= (int64_t)message_weight(c->message) + message_weight(message);
     rc = give_item(&c->intake, c->message);
     c->message = NULL;
     if (rc == 0) return give_item(&c->intake, message);

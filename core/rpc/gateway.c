@@ -88,7 +88,7 @@ static void on_item(struct call *c, struct message *m) {
         break_off(c);
         return;
     }
-    call_item_queued(c, n);
+    call_item_queued(c, m->body);
 }
 
 static void end_stream(struct call *c, struct message *m) {

@@ -92,12 +92,11 @@ static void on_headers(struct call *c, struct message *m) {
 
 static void on_item(struct call *c, struct message *m) {
     struct blob *body = m->body;
-    size_t n = blob_str(body).n;
     m->body = NULL;
     if ((!c->headed && !send_head(c, NULL)) || !send_frame(c, blob_hold(body))) {
         break_off(c);
     } else {
-        call_item_queued(c, n);
+        call_item_queued(c, body);
     }
     blob_drop(body);
 }

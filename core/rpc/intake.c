@@ -20,7 +20,7 @@ static int parse(struct intake *in, struct str *bytes, struct err *err) {
         int rc = grpc_frame_feed(&in->frame, bytes, &message, err);
         if (rc < 0) return rc;
         if (rc == 0) break;
-        in->credit -= (int64_t)message->n;
+        in->credit -= message_weight(message);
         rc = in->item(in, message);
         if (rc < 0) return err_set(err, (enum status) - rc, "the receiver takes no more messages");
     }

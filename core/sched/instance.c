@@ -142,8 +142,7 @@ static void mail_without_vm(struct instance *i, int64_t now) {
         if (!pending_match(&i->pending, m)) message_delete(m);
     }
     bool soon = instance_state(i) == INSTANCE_WAITING && i->retry_at - now <= PATIENCE;
-    if (!soon)
-        pending_refuse_all(&i->pending, STATUS_UNAVAILABLE, "the service is not running");
+    if (!soon) pending_refuse_all(&i->pending, STATUS_UNAVAILABLE, "the service is not running");
 }
 
 // ---- the turn

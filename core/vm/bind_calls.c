@@ -221,6 +221,9 @@ static int open_stream(lua_State *L) {
     struct route *route = target->route;
     struct call_options options = options_read(vm, L, 3, route);
     struct blob *body = lua_isnil(L, 2) ? NULL : encode_request(vm, L, 2, route);
+    if (route->path != NULL) // there is no contract that would say it
+        metadata_add(&vm->scratch_metadata, str_of(":kind"),
+                     str_of(body == NULL ? "bidi" : "server"));
     struct call *c = call_begin(vm, t, route, &options, body, &err);
     if (c == NULL) return push_err(L, &err);
     struct stream *s = stream_new(vm, t->request, c);
@@ -228,6 +231,7 @@ static int open_stream(lua_State *L) {
         call_abort(vm, c, STATUS_CANCELLED);
         return luaL_error(L, "not enough memory");
     }
+    if (route->path != NULL) s->sends = lua_isnil(L, 2);
     s->out_end = s->end_sent = !s->sends;
     lua_pushboolean(L, 1);
     handle_push(vm, L, &s->handle, "stream_mt");

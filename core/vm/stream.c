@@ -136,12 +136,12 @@ static void transmit(struct vm *vm, struct stream *s, struct blob *body) {
         request_send_headers(vm, s->request);
         s->request->headers_sent = true;
     }
-    s->window -= (int64_t)body->n;
+    s->window -= message_weight(body);
     send_message(vm, s, MSG_ITEM, body, 0);
 }
 
 static void consumed(struct vm *vm, struct stream *s, const struct message *m) {
-    s->taken += m->body == NULL ? 0 : (uint32_t)m->body->n;
+    s->taken += message_weight(m->body);
     if (s->taken < MSG_WINDOW / 2 || s->in_end) return;
     send_message(vm, s, MSG_CREDIT, NULL, s->taken);
     s->taken = 0;

@@ -156,7 +156,7 @@ end
 -- A folder that cannot be run is reported and left out: the others, and the server, go on.
 local function run_folders(p, namespace, folders)
   for _, folder in ipairs(folders) do
-    local request = mica.proto.new("mica.runtime.v1.CreateRequest", { folder = folder })
+    local request = { folder = folder, name = "", instances = 0 }
     local result, err = mica.try(deploy, p, namespace, request)
     if result then
       log.info("service is running", { service = result.name, version = result.version, folder = folder })
