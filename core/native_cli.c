@@ -94,22 +94,35 @@ static int write_all(int fd, const uint8_t *p, size_t n) {
     return 0;
 }
 
-// After an interrupt nobody wants to read that something was cancelled.
+// The command line is over: true when this is the first to say so. The caller sets the outcome, then calls `ended`.
+static bool finish(struct native_cli *c) { return !atomic_exchange(&c->over, true); }
+
+// 0 or an errno. Once it is over nothing is written: nobody wants to read that an interrupt has cancelled something.
+static int write_stream(struct native_cli *c, uint32_t stream, ProtobufCBinaryData data) {
+    if (stream != STDOUT_FILENO && stream != STDERR_FILENO) return EBADF;
+    if (atomic_load(&c->over)) return 0;
+    int error = write_all((int)stream, data.data, data.len);
+    if (error != EPIPE) return error;
+    if (finish(c))
+        c->ended(
+            c->user); // as in `mica ... | head`: who reads has had enough, and that is no fault
+    return 0;
+}
+
 static void write_out(void *context, struct message *request) {
-    struct native_cli *c = context;
     Mica__Core__V1__WriteRequest *in =
         native_read(request, &mica__core__v1__write_request__descriptor);
     if (in == NULL) return;
     Mica__Core__V1__WriteResponse out = MICA__CORE__V1__WRITE_RESPONSE__INIT;
-    bool known = in->stream == 1 || in->stream == 2;
-    bool mute = atomic_load(&c->over);
-    int error = !known ? EBADF : mute ? 0 : write_all((int)in->stream, in->data.data, in->data.len);
+    int error = write_stream(context, in->stream, in->data);
     protobuf_c_message_free_unpacked(&in->base, NULL);
     if (error == 0) {
         native_answer(request, &out.base);
-    } else {
-        message_refuse(request, STATUS_UNAVAILABLE, strerror(error));
+        return;
     }
+    struct err err;
+    err_set(&err, STATUS_DATA_LOSS, "cannot write the output: %s", strerror(error));
+    native_fail(request, &err);
 }
 
 struct reading {
@@ -161,7 +174,7 @@ static void leave(void *context, struct message *request) {
         native_read(request, &mica__core__v1__exit_request__descriptor);
     if (in == NULL) return;
     Mica__Core__V1__ExitResponse out = MICA__CORE__V1__EXIT_RESPONSE__INIT;
-    bool first = !atomic_exchange(&c->over, true);
+    bool first = finish(c);
     if (first) c->code = (int)(in->code & 0xFF);
     protobuf_c_message_free_unpacked(&in->base, NULL);
     native_answer(request, &out.base);
@@ -194,7 +207,7 @@ static void serve(void *context, struct message *request) {
         native_read(request, &mica__core__v1__serve_request__descriptor);
     if (in == NULL) return;
     Mica__Core__V1__ServeResponse out = MICA__CORE__V1__SERVE_RESPONSE__INIT;
-    bool first = !atomic_exchange(&c->over, true);
+    bool first = finish(c);
     bool failed = first && !copy_options(c->options, in);
     if (first) c->serve = !failed;
     protobuf_c_message_free_unpacked(&in->base, NULL);

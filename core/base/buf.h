@@ -50,8 +50,8 @@ struct buf {
     bool failed;       // memory ended; what was written before is still there
 };
 
-void buf_free(struct buf *b);                       // releases the storage; b is empty and usable again
-bool buf_reserve(struct buf *b, size_t more);       // room for `more` further bytes
+void buf_free(struct buf *b);                 // releases the storage; b is empty and usable again
+bool buf_reserve(struct buf *b, size_t more); // room for `more` further bytes
 void buf_append(struct buf *b, const void *bytes, size_t n);
 void buf_append_str(struct buf *b, struct str s);
 void buf_append_text(struct buf *b, const char *text);

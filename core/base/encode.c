@@ -91,7 +91,8 @@ void percent_encode_message(struct buf *out, struct str text) {
 void percent_decode(struct buf *out, struct str text, bool plus_is_space) {
     for (size_t i = 0; i < text.n; i++) {
         char c = text.p[i];
-        if (c == '%' && i + 2 < text.n && hex_value(text.p[i + 1]) >= 0 && hex_value(text.p[i + 2]) >= 0) {
+        if (c == '%' && i + 2 < text.n && hex_value(text.p[i + 1]) >= 0 &&
+            hex_value(text.p[i + 2]) >= 0) {
             buf_append_byte(out, (char)(hex_value(text.p[i + 1]) << 4 | hex_value(text.p[i + 2])));
             i += 2;
         } else {

@@ -7,13 +7,14 @@
 void hex_encode(struct buf *out, struct str bytes);
 bool hex_decode(struct buf *out, struct str text); // false: not hex
 
-void base64_encode(struct buf *out, struct str bytes);              // standard alphabet, padded
-bool base64_decode(struct buf *out, struct str text);               // both alphabets, padded or not; false: malformed
+void base64_encode(struct buf *out, struct str bytes); // standard alphabet, padded
+bool base64_decode(struct buf *out,
+                   struct str text); // both alphabets, padded or not; false: malformed
 
 // Percent-encoding of a gRPC status message: every byte outside 0x20..0x7E, and '%'.
 void percent_encode_message(struct buf *out, struct str text);
 // Lenient decoding: a '%' that two hex digits do not follow stands for itself. `plus_is_space` for forms and queries.
 void percent_decode(struct buf *out, struct str text, bool plus_is_space);
 
-bool utf8_valid(struct str text);                      // no surrogates, no overlong forms, at most U+10FFFF
-size_t utf8_put(char out[4], uint32_t code_point);     // bytes written, 1 to 4
+bool utf8_valid(struct str text); // no surrogates, no overlong forms, at most U+10FFFF
+size_t utf8_put(char out[4], uint32_t code_point); // bytes written, 1 to 4

@@ -18,8 +18,9 @@ struct heap {
     size_t cap;
 };
 
-int heap_add(struct heap *heap, struct heap_node *node, int64_t at); // 0 or -STATUS_RESOURCE_EXHAUSTED
-void heap_remove(struct heap *heap, struct heap_node *node);         // nothing when it is not in the heap
+int heap_add(struct heap *heap, struct heap_node *node,
+             int64_t at);                                    // 0 or -STATUS_RESOURCE_EXHAUSTED
+void heap_remove(struct heap *heap, struct heap_node *node); // nothing when it is not in the heap
 void heap_free(struct heap *heap);
 static inline struct heap_node *heap_first(const struct heap *heap) {
     return heap->count == 0 ? NULL : heap->nodes[0];

@@ -69,7 +69,8 @@ void log_record(enum log_level level, const char *source, struct str text, struc
     char stamp[32];
     strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
     struct buf line = {0};
-    buf_printf(&line, "%s.%03dZ %s %s ", stamp, (int)(now % NS_PER_SECOND / NS_PER_MS), NAMES[level], source);
+    buf_printf(&line, "%s.%03dZ %s %s ", stamp, (int)(now % NS_PER_SECOND / NS_PER_MS),
+               NAMES[level], source);
     append_printable(&line, text);
     if (fields.n > 0 && fields.p[0] != ' ') buf_append_byte(&line, ' ');
     buf_append_str(&line, fields);

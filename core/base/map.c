@@ -41,7 +41,8 @@ void *map_get(const struct map *map, struct str key) {
 }
 
 static int grow(struct map *map) {
-    struct map bigger = {.cap = map->cap == 0 ? 8 : map->cap * 2, .count = map->count, .seed = map->seed};
+    struct map bigger = {
+        .cap = map->cap == 0 ? 8 : map->cap * 2, .count = map->count, .seed = map->seed};
     if (map->cap == 0) bigger.seed = random_u64();
     bigger.entries = calloc(bigger.cap, sizeof *bigger.entries);
     if (bigger.entries == NULL) return -STATUS_RESOURCE_EXHAUSTED;
@@ -81,7 +82,8 @@ void *map_remove(struct map *map, struct str key) {
     void *value = e->value;
     free((char *)e->key.p);
     size_t hole = (size_t)(e - map->entries);
-    for (size_t i = (hole + 1) & (map->cap - 1); map->entries[i].key.p != NULL; i = (i + 1) & (map->cap - 1)) {
+    for (size_t i = (hole + 1) & (map->cap - 1); map->entries[i].key.p != NULL;
+         i = (i + 1) & (map->cap - 1)) {
         size_t home = map->entries[i].hash & (map->cap - 1);
         if (((i - home) & (map->cap - 1)) < ((i - hole) & (map->cap - 1))) continue;
         map->entries[hole] = map->entries[i];

@@ -19,9 +19,10 @@ struct map {
 };
 
 void *map_get(const struct map *map, struct str key); // NULL when absent
-int map_put(struct map *map, struct str key, void *value); // replaces; 0 or -STATUS_RESOURCE_EXHAUSTED; value not NULL
+int map_put(struct map *map, struct str key,
+            void *value); // replaces; 0 or -STATUS_RESOURCE_EXHAUSTED; value not NULL
 void *map_remove(struct map *map, struct str key); // the value that was there, or NULL
-void map_free(struct map *map);                    // the keys and the table; values are the caller's
+void map_free(struct map *map); // the keys and the table; values are the caller's
 // Visits every entry in no particular order: `for (e = map_next(m, NULL); e; e = map_next(m, e))`. Do not change the
 // map meanwhile.
 struct map_entry *map_next(const struct map *map, const struct map_entry *after);

@@ -13,4 +13,5 @@ enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_TIMING };
 // value (not negative), GAUGE sets, TIMING observes seconds in a histogram. False: the name is malformed or the table full.
 bool metrics_record(enum metric_kind kind, struct str name, struct str labels, double value);
 void metrics_render(struct buf *out);
-void metrics_label(struct buf *labels, struct str key, struct str value); // appends key="value", escaped
+void metrics_label(struct buf *labels, struct str key,
+                   struct str value); // appends key="value", escaped

@@ -17,6 +17,9 @@ struct mpsc {
 
 // Pushes a chain first..last that is linked in the order of pushing. Any thread. True when the queue was empty.
 bool mpsc_push_chain(struct mpsc *q, struct mpsc_node *first, struct mpsc_node *last);
-static inline bool mpsc_push(struct mpsc *q, struct mpsc_node *node) { return mpsc_push_chain(q, node, node); }
-struct mpsc_node *mpsc_take(struct mpsc *q); // all, oldest first, linked by next; NULL when empty. Consumer only
+static inline bool mpsc_push(struct mpsc *q, struct mpsc_node *node) {
+    return mpsc_push_chain(q, node, node);
+}
+struct mpsc_node *
+mpsc_take(struct mpsc *q); // all, oldest first, linked by next; NULL when empty. Consumer only
 static inline bool mpsc_empty(struct mpsc *q) { return atomic_load(&q->head) == NULL; }

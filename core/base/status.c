@@ -103,9 +103,7 @@ int status_from_name(const char *name) {
     return -1;
 }
 
-int status_http(int code) {
-    return code >= 0 && code < STATUS_COUNT ? STATUS[code].http : 500;
-}
+int status_http(int code) { return code >= 0 && code < STATUS_COUNT ? STATUS[code].http : 500; }
 
 const char *http_reason(int http_status) {
     for (size_t i = 0; i < sizeof REASON / sizeof REASON[0]; i++) {

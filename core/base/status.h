@@ -37,7 +37,8 @@ struct err {
 };
 
 // Fills `err` (which may be NULL) and returns -code, so that a caller can `return err_set(err, ...)`.
-int err_set(struct err *err, enum status code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int err_set(struct err *err, enum status code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 // "NOT_FOUND" and the like; "UNKNOWN" for a number that is no status.
 const char *status_name(int code);

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "msg/mailbox.h"
 
-void mailbox_init(struct mailbox *box, unsigned limit) {
-    *box = (struct mailbox){.limit = limit};
-}
+void mailbox_init(struct mailbox *box, unsigned limit) { *box = (struct mailbox){.limit = limit}; }
 
 int mailbox_send(struct mailbox *box, struct message *m, bool *wake) {
     *wake = false;
@@ -21,9 +19,13 @@ int mailbox_send(struct mailbox *box, struct message *m, bool *wake) {
     return 0;
 }
 
-struct mpsc_node *mailbox_take_control(struct mailbox *box) { return mpsc_take(&box->control); }
+struct mpsc_node *mailbox_take_control(struct mailbox *box) {
+    return mpsc_take(&box->control);
+}
 
-struct mpsc_node *mailbox_take_requests(struct mailbox *box) { return mpsc_take(&box->requests); }
+struct mpsc_node *mailbox_take_requests(struct mailbox *box) {
+    return mpsc_take(&box->requests);
+}
 
 void mailbox_begun(struct mailbox *box) { atomic_fetch_sub(&box->waiting, 1); }
 

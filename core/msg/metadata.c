@@ -4,7 +4,8 @@
 void metadata_add(struct buf *b, struct str key, struct str value) {
     uint16_t key_n = (uint16_t)key.n;
     uint32_t value_n = (uint32_t)value.n;
-    if (key.n > UINT16_MAX || value.n > UINT32_MAX) return; // beyond any header limit: cannot come from a peer
+    if (key.n > UINT16_MAX || value.n > UINT32_MAX)
+        return; // beyond any header limit: cannot come from a peer
     if (!buf_reserve(b, sizeof key_n + sizeof value_n + key.n + value.n)) return;
     buf_append(b, &key_n, sizeof key_n);
     buf_append(b, &value_n, sizeof value_n);
@@ -39,14 +40,16 @@ bool metadata_get(const struct blob *blob, struct str key, struct str *value) {
 }
 
 bool metadata_key_allowed(struct str key) {
-    static const char *const RESERVED[] = {
-        "accept-encoding", "connection",        "content-encoding", "content-length", "content-type",
-        "host",            "http2-settings",    "keep-alive",       "mica-namespace", "proxy-connection",
-        "te",              "transfer-encoding", "upgrade",          "user-agent"};
+    static const char *const RESERVED[] = {"accept-encoding",  "connection",   "content-encoding",
+                                           "content-length",   "content-type", "host",
+                                           "http2-settings",   "keep-alive",   "mica-namespace",
+                                           "proxy-connection", "te",           "transfer-encoding",
+                                           "upgrade",          "user-agent"};
     if (key.n == 0 || key.n > 256 || str_starts(key, "grpc-")) return false;
     for (size_t i = 0; i < key.n; i++) {
         char c = key.p[i];
-        bool ok = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+        bool ok =
+            (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
         if (!ok) return false;
     }
     for (size_t i = 0; i < sizeof RESERVED / sizeof RESERVED[0]; i++) {

@@ -18,8 +18,9 @@ struct door {
     const char *name; // "api", "proxy": in logs
     const struct http_events *events;
     struct http_limits limits;
-    int64_t head_timeout; // nanoseconds from accept, or from the end of the last request begun, to a whole head
-    int64_t idle_timeout; // without any stream
+    int64_t
+        head_timeout; // nanoseconds from accept, or from the end of the last request begun, to a whole head
+    int64_t idle_timeout;     // without any stream
     unsigned max_connections; // over it: closed at once, one log line a minute
     void *user;
 };
@@ -29,10 +30,11 @@ struct acceptor;
 
 // Binds and listens. "127.0.0.1:0", "[::1]:8080", ":8080" and names are understood. Faults are one line for the
 // operator: -STATUS_ALREADY_EXISTS (in use), -STATUS_PERMISSION_DENIED, -STATUS_INVALID_ARGUMENT (no such address).
-struct acceptor *acceptor_new(uv_loop_t *main, const char *address, const struct door *door, struct loop *loops,
-                              unsigned loop_count, struct err *err);
-void acceptor_start(struct acceptor *a); // accepts from here on; each socket goes to the loop with the fewest
-void acceptor_close(struct acceptor *a); // stops accepting; freed by the main loop
+struct acceptor *acceptor_new(uv_loop_t *main, const char *address, const struct door *door,
+                              struct loop *loops, unsigned loop_count, struct err *err);
+void acceptor_start(
+    struct acceptor *a); // accepts from here on; each socket goes to the loop with the fewest
+void acceptor_close(struct acceptor *a);                // stops accepting; freed by the main loop
 const char *acceptor_address(const struct acceptor *a); // "127.0.0.1:8080", with the real port
 bool address_is_loopback(const char *address, struct err *err); // every address that the name means
 
@@ -41,7 +43,8 @@ bool address_is_loopback(const char *address, struct err *err); // every address
 // on the loop's thread: with the connection, or NULL and a status with a text.
 typedef void (*conn_done)(struct loop *loop, void *user, struct conn *conn, const struct err *err);
 void conn_connect(struct loop *loop, const char *address, const struct http_events *events,
-                  const struct http_limits *limits, int64_t timeout, void *session_user, conn_done done, void *user);
+                  const struct http_limits *limits, int64_t timeout, void *session_user,
+                  conn_done done, void *user);
 
 struct conn *conn_of(struct http_session *h); // the connection that carries a session
 struct http_session *conn_session(struct conn *c);
@@ -49,8 +52,9 @@ struct loop *conn_loop(struct conn *c);
 const struct door *conn_door(struct conn *c); // NULL on the client side
 struct str conn_peer(struct conn *c);         // "127.0.0.1:51234"
 bool conn_peer_is_loopback(struct conn *c);
-void conn_wants_write(struct conn *c); // its session has something to send: flush at the end of this turn
-void conn_close(struct conn *c);       // at once; streams end with HTTP_CLOSE_PEER
+void conn_wants_write(
+    struct conn *c);             // its session has something to send: flush at the end of this turn
+void conn_close(struct conn *c); // at once; streams end with HTTP_CLOSE_PEER
 // Client side: called when the connection has ended, after its streams' `closed`.
 void conn_on_close(struct conn *c, void (*closed)(struct conn *c, void *user), void *user);
 

@@ -24,9 +24,9 @@ struct http_header {
 };
 
 struct http_limits {
-    size_t header_bytes;      // of one request, names and values; over it 431 (HTTP/1) or a stream error
-    unsigned streams;         // concurrent, HTTP/2
-    size_t window;            // per stream, HTTP/2
+    size_t header_bytes; // of one request, names and values; over it 431 (HTTP/1) or a stream error
+    unsigned streams;    // concurrent, HTTP/2
+    size_t window;       // per stream, HTTP/2
     size_t connection_window; // HTTP/2
 };
 extern const struct http_limits HTTP_LIMITS; // 16 KB, 128, 256 KB, 4 MB
@@ -40,8 +40,8 @@ struct http_stream {
     void *user; // whoever handles the stream
     // The request (server side) as received; slices live as long as the stream.
     struct str method;
-    struct str path;      // with the query, as received
-    struct str authority; // Host or :authority
+    struct str path;             // with the query, as received
+    struct str authority;        // Host or :authority
     struct http_header *headers; // those of the request; on the client side those of the response
     size_t header_count;
     struct http_header *trailers; // received after the body, if any
@@ -52,26 +52,32 @@ struct http_stream {
 };
 
 // The first value of a header by lower-case name; false when absent.
-bool http_header_get(const struct http_header *headers, size_t count, const char *name, struct str *value);
+bool http_header_get(const struct http_header *headers, size_t count, const char *name,
+                     struct str *value);
 
 enum http_close {
-    HTTP_CLOSE_DONE,   // both sides finished
-    HTTP_CLOSE_PEER,   // the peer reset it, or the connection ended
-    HTTP_CLOSE_LOCAL,  // we reset it
+    HTTP_CLOSE_DONE,  // both sides finished
+    HTTP_CLOSE_PEER,  // the peer reset it, or the connection ended
+    HTTP_CLOSE_LOCAL, // we reset it
     HTTP_CLOSE_REFUSED // client side: the server did not begin it (REFUSED_STREAM, GOAWAY): safe to send again
 };
 
 struct http_events {
-    void (*head)(struct http_stream *s); // server: a request's headers; client: a response's (not 1xx)
+    void (*head)(
+        struct http_stream *s); // server: a request's headers; client: a response's (not 1xx)
     void (*data)(struct http_stream *s, struct str bytes);
     void (*end)(struct http_stream *s); // the peer has sent all; trailers are there
     void (*writable)(struct http_stream *s);
-    void (*closed)(struct http_stream *s, enum http_close why); // always the last one; user must be let go
+    void (*closed)(struct http_stream *s,
+                   enum http_close why); // always the last one; user must be let go
 };
 
-struct http_session *http1_server_new(const struct http_events *events, const struct http_limits *limits, void *user);
-struct http_session *http2_server_new(const struct http_events *events, const struct http_limits *limits, void *user);
-struct http_session *http2_client_new(const struct http_events *events, const struct http_limits *limits, void *user);
+struct http_session *http1_server_new(const struct http_events *events,
+                                      const struct http_limits *limits, void *user);
+struct http_session *http2_server_new(const struct http_events *events,
+                                      const struct http_limits *limits, void *user);
+struct http_session *http2_client_new(const struct http_events *events,
+                                      const struct http_limits *limits, void *user);
 void http_session_delete(struct http_session *h); // ends every stream with HTTP_CLOSE_PEER first
 void *http_session_user(const struct http_session *h);
 enum http_version http_session_version(const struct http_session *h);
@@ -81,20 +87,24 @@ int http_feed(struct http_session *h, struct str bytes);
 // Appends what there is to send, about `max` bytes at most. 0, or negative when memory ended.
 int http_drain(struct http_session *h, struct buf *out, size_t max);
 bool http_wants_write(struct http_session *h); // http_drain would give something
-bool http_wants_close(struct http_session *h); // nothing more will come in or go out: close once drained
+bool http_wants_close(
+    struct http_session *h); // nothing more will come in or go out: close once drained
 size_t http_open_streams(const struct http_session *h);
 // Takes no new streams and tells the peer (GOAWAY, Connection: close); ends when the open ones have.
 void http_shutdown(struct http_session *h);
 
 // Server side. A head may be sent once; `end`: there is no body. On HTTP/1.1 a body without a given content-length is
 // chunked; connection headers are the session's. http_respond on a stream whose request is still coming in is fine.
-int http_respond(struct http_stream *s, int status, const struct http_header *headers, size_t count, bool end);
+int http_respond(struct http_stream *s, int status, const struct http_header *headers, size_t count,
+                 bool end);
 // Client side: begins a request. NULL when no stream can be opened (limit of the peer, shutdown, memory).
-struct http_stream *http_request(struct http_session *h, struct str method, struct str scheme, struct str authority,
-                                 struct str path, const struct http_header *headers, size_t count, bool end,
+struct http_stream *http_request(struct http_session *h, struct str method, struct str scheme,
+                                 struct str authority, struct str path,
+                                 const struct http_header *headers, size_t count, bool end,
                                  void *user);
-int http_send(struct http_stream *s, struct str bytes);      // copies
-int http_send_blob(struct http_stream *s, struct blob *take); // takes the reference, also when it fails
+int http_send(struct http_stream *s, struct str bytes); // copies
+int http_send_blob(struct http_stream *s,
+                   struct blob *take); // takes the reference, also when it fails
 size_t http_queued(const struct http_stream *s);
 // Ends our side. Trailers go out on HTTP/2, and on HTTP/1.1 when the body is chunked.
 int http_finish(struct http_stream *s, const struct http_header *trailers, size_t count);

@@ -31,8 +31,8 @@ struct loop {
     unsigned index;
     // Set before loop_start, called on the loop's thread; the message is given away.
     void (*deliver)(struct loop *loop, struct message *m);
-    void *user; // of who set `deliver`
-    atomic_uint connections; // so that the acceptor finds the emptiest
+    void *user;               // of who set `deliver`
+    atomic_uint connections;  // so that the acceptor finds the emptiest
     struct loop_state *state; // loop.c's own
 };
 

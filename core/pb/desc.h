@@ -58,11 +58,12 @@ struct pb_enum {
     struct str full_name;
     struct pb_enum_value *values; // as declared; the first is the default of proto3
     size_t count;
-    struct pb_enum_value **sorted; // by number; of those that share one, the first declared comes first
-    struct map by_name;        // -> struct pb_enum_value *
-    bool closed;               // proto2: a value that the enum lacks is an unknown field
-    bool is_null_value;        // google.protobuf.NullValue
-    size_t index;              // place in the pool
+    struct pb_enum_value *
+        *sorted;        // by number; of those that share one, the first declared comes first
+    struct map by_name; // -> struct pb_enum_value *
+    bool closed;        // proto2: a value that the enum lacks is an unknown field
+    bool is_null_value; // google.protobuf.NullValue
+    size_t index;       // place in the pool
 };
 
 struct pb_message;
@@ -84,11 +85,12 @@ struct pb_field {
     bool is_map;       // repeated, and its message is a map entry
     bool is_extension;
     enum pb_jstype jstype;
-    int oneof;                 // index into message->oneofs, -1 when in none (or in a synthetic one)
-    struct pb_message *parent; // the message that contains it (for an extension: that it extends)
+    int oneof; // index into message->oneofs, -1 when in none (or in a synthetic one)
+    struct pb_message *parent;  // the message that contains it (for an extension: that it extends)
     struct pb_message *message; // type message or group
     struct pb_enum *enumeration;
-    struct str default_text; // proto2 [default = ...], as descriptor.proto spells it; n == 0: the zero value
+    struct str
+        default_text; // proto2 [default = ...], as descriptor.proto spells it; n == 0: the zero value
     struct str comment;
     size_t index; // place in parent->fields
 };
@@ -161,7 +163,8 @@ struct pb_enum *pb_find_enum(const struct pb_pool *pool, struct str full_name);
 struct pb_method *pb_find_path(const struct pb_pool *pool, struct str path);
 
 struct pb_field *pb_field_by_number(const struct pb_message *m, uint32_t number);
-struct pb_field *pb_field_by_name(const struct pb_message *m, struct str name); // proto name, JSON name or extension
+struct pb_field *pb_field_by_name(const struct pb_message *m,
+                                  struct str name); // proto name, JSON name or extension
 const struct pb_enum_value *pb_enum_by_number(const struct pb_enum *e, int32_t number);
 const struct pb_enum_value *pb_enum_by_name(const struct pb_enum *e, struct str name);
 

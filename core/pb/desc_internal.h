@@ -17,8 +17,9 @@ typedef Google__Protobuf__SourceCodeInfo__Location LocationProto;
 // Zeroed memory that is freed at once.
 struct desc_arena;
 struct desc_arena *desc_arena_new(void);
-void desc_arena_delete(struct desc_arena *arena);                            // accepts NULL
-void *desc_arena_alloc(struct desc_arena *arena, size_t count, size_t size); // NULL when memory ended
+void desc_arena_delete(struct desc_arena *arena); // accepts NULL
+void *desc_arena_alloc(struct desc_arena *arena, size_t count,
+                       size_t size); // NULL when memory ended
 
 // A place in a file as source_code_info numbers it: alternating field numbers and indexes,
 // outermost first.

@@ -20,13 +20,15 @@ struct pb_pool *pb_lua_pool(const struct pb_lua *p);
 
 // Decoding pushes one table (or what the well-known type is in Lua) onto L; on failure nothing is pushed and a negative
 // status is returned with `err` filled.
-int pb_lua_from_wire(struct pb_lua *p, lua_State *L, const struct pb_message *type, struct str bytes, struct err *err);
-int pb_lua_from_json(struct pb_lua *p, lua_State *L, const struct pb_message *type, struct str json, struct err *err);
+int pb_lua_from_wire(struct pb_lua *p, lua_State *L, const struct pb_message *type,
+                     struct str bytes, struct err *err);
+int pb_lua_from_json(struct pb_lua *p, lua_State *L, const struct pb_message *type, struct str json,
+                     struct err *err);
 
 // Encoding reads the value at `index`. A fault of the value is -STATUS_INVALID_ARGUMENT and names the path, what was
 // found and what is wanted: `posts.SaveResponse.id: expected string, got number (write tostring(...))`.
-int pb_lua_to_wire(struct pb_lua *p, lua_State *L, int index, const struct pb_message *type, struct buf *out,
-                   struct err *err);
+int pb_lua_to_wire(struct pb_lua *p, lua_State *L, int index, const struct pb_message *type,
+                   struct buf *out, struct err *err);
 int pb_lua_to_json(struct pb_lua *p, lua_State *L, int index, const struct pb_message *type,
                    const struct pb_json_style *style, struct buf *out, struct err *err);
 
@@ -51,4 +53,5 @@ void pb_lua_push_i64(lua_State *L, int64_t v, bool force);
 void pb_lua_push_u64(lua_State *L, uint64_t v, bool force);
 
 // Fills in every field that is not set with its default, for `proto.complete`; pushes nothing, changes the table.
-int pb_lua_complete(struct pb_lua *p, lua_State *L, int index, const struct pb_message *type, struct err *err);
+int pb_lua_complete(struct pb_lua *p, lua_State *L, int index, const struct pb_message *type,
+                    struct err *err);

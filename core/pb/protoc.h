@@ -10,4 +10,5 @@
 // are found by protoc's own include folder). Blocks for some milliseconds: never on a loop or worker.
 // On a fault in the sources: -STATUS_INVALID_ARGUMENT, the text is protoc's own "file:line:column: message", all lines.
 // Without protoc: -STATUS_FAILED_PRECONDITION and the package to install.
-int protoc_compile(const char *root, const char *const *files, size_t count, struct blob **set, struct err *err);
+int protoc_compile(const char *root, const char *const *files, size_t count, struct blob **set,
+                   struct err *err);

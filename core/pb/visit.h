@@ -41,12 +41,13 @@ union pb_value {
 
 struct pb_sink {
     const struct pb_sink_ops *ops;
-    bool ordered; // wants the ordered form, see above
+    bool ordered;    // wants the ordered form, see above
     struct err *err; // where errors are told; may be NULL
 };
 
 struct pb_sink_ops {
-    int (*message)(struct pb_sink *sink, const struct pb_field *field, const struct pb_message *type);
+    int (*message)(struct pb_sink *sink, const struct pb_field *field,
+                   const struct pb_message *type);
     int (*message_end)(struct pb_sink *sink);
     int (*list)(struct pb_sink *sink, const struct pb_field *field);
     int (*list_end)(struct pb_sink *sink);
@@ -61,7 +62,8 @@ struct pb_sink_ops {
 int pb_read_wire(const struct pb_message *type, struct str bytes, struct pb_sink *sink);
 
 struct pb_json_options {
-    bool ignore_unknown; // skip fields that the contract lacks; else they are an error with a suggestion
+    bool
+        ignore_unknown; // skip fields that the contract lacks; else they are an error with a suggestion
 };
 // Both spellings of names, both forms of numbers (https://protobuf.dev/programming-guides/json/).
 int pb_read_json(const struct pb_pool *pool, const struct pb_message *type, struct str json,
@@ -96,19 +98,20 @@ extern const struct pb_json_style PB_JSON_MICRO;
 extern const struct pb_json_style PB_JSON_PROTO;
 
 struct pb_json_sink; // large: on the heap
-struct pb_json_sink *pb_json_sink_new(const struct pb_pool *pool, const struct pb_json_style *style, struct buf *out,
-                                      struct err *err);
+struct pb_json_sink *pb_json_sink_new(const struct pb_pool *pool, const struct pb_json_style *style,
+                                      struct buf *out, struct err *err);
 struct pb_sink *pb_json_sink(struct pb_json_sink *j);
 void pb_json_sink_delete(struct pb_json_sink *j);
 
 // ---- whole conversions
 
-int pb_json_to_wire(const struct pb_pool *pool, const struct pb_message *type, struct str json, struct buf *out,
-                    struct err *err);
+int pb_json_to_wire(const struct pb_pool *pool, const struct pb_message *type, struct str json,
+                    struct buf *out, struct err *err);
 int pb_wire_to_json(const struct pb_pool *pool, const struct pb_message *type, struct str wire,
                     const struct pb_json_style *style, struct buf *out, struct err *err);
 
 // A query string or form ("name=Ada&tags=a&tags=b&page.limit=3&page[offset]=1"), typed by the descriptor, as JSON that
 // pb_read_json accepts: a numeric string stays a string, a repeated key is a list. Unknown keys: INVALID_ARGUMENT with a
 // suggestion.
-int pb_query_to_json(const struct pb_message *type, struct str query, struct buf *out, struct err *err);
+int pb_query_to_json(const struct pb_message *type, struct str query, struct buf *out,
+                     struct err *err);

@@ -17,7 +17,9 @@ struct arena *arena_new(size_t soft, size_t hard); // NULL when memory ends
 void arena_delete(struct arena *a);                // everything at once
 // A lua_Alloc; `ud` is the arena.
 void *arena_alloc(void *ud, void *p, size_t old_size, size_t new_size);
-bool arena_charge(struct arena *a, size_t bytes); // false: it would cross the hard line (and `arena_hit_hard` is set)
+bool arena_charge(
+    struct arena *a,
+    size_t bytes); // false: it would cross the hard line (and `arena_hit_hard` is set)
 void arena_uncharge(struct arena *a, size_t bytes);
 size_t arena_used(const struct arena *a);
 size_t arena_reserved(const struct arena *a); // what the system has given for it

@@ -29,7 +29,8 @@ static int push_target(struct vm *vm, lua_State *L, int status, size_t number,
     lua_pushnumber(L, (double)number);
     if (m == NULL) return 1;
     lua_pushstring(L, shape_of(m));
-    return 2;
+    lua_pushboolean(L, m->idempotency > 0);
+    return 3;
 }
 
 // The namespace that names are looked up in: the service's own; for the platform's, which have none, the request's.

@@ -17,13 +17,13 @@ struct vm_target {
 struct vm_host {
     // Finds `endpoint` ("Posts.Save") of a deployed service; `version` may be empty. -STATUS_UNAVAILABLE: no such service
     // runs; -STATUS_UNIMPLEMENTED: it has no such endpoint (with a suggestion).
-    int (*resolve)(struct vm_host *host, struct str ns, struct str service, struct str version, struct str endpoint,
-                   struct vm_target *out, struct err *err);
+    int (*resolve)(struct vm_host *host, struct str ns, struct str service, struct str version,
+                   struct str endpoint, struct vm_target *out, struct err *err);
     // Grows whenever services come or go, so that VMs know when what they have resolved is stale.
     uint64_t (*epoch)(struct vm_host *host);
     // A core service by capability ("routes") and method name ("Install").
-    int (*native)(struct vm_host *host, struct str capability, struct str method, struct vm_target *out,
-                  struct err *err);
+    int (*native)(struct vm_host *host, struct str capability, struct str method,
+                  struct vm_target *out, struct err *err);
     // A connection to a gRPC server at "host:port"; requests sent to the port carry their path in the context's metadata
     // under ":path". It connects when the first request comes.
     struct port *(*dial)(struct vm_host *host, struct str address, struct err *err);

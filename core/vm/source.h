@@ -12,12 +12,13 @@ struct source_file {
 
 struct source {
     atomic_uint refs;
-    char *name;   // the folder's name
-    char *folder; // where it was read, for messages; NULL when it is built in
+    char *name;                // the folder's name
+    char *folder;              // where it was read, for messages; NULL when it is built in
     struct source_file *files; // by path
     size_t file_count;
     struct pb_pool *pool;
-    struct str *protos; // names, as in the descriptors, of the service's own .proto files (not what they import)
+    struct str *
+        protos; // names, as in the descriptors, of the service's own .proto files (not what they import)
     size_t proto_count;
     char hash[65]; // SHA-256, hex
 };

@@ -111,7 +111,8 @@ int vm_protect(struct vm *vm, vm_body *body, void *arg, struct err *err) {
 static int panic(lua_State *L) {
     const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
     log_printf(LOG_ERROR, "vm", "a Lua error outside of every protected call: %s", text);
-    abort(); // the state is unusable and the C stack with it; vm_protect exists so that this is never reached
+    return 0; // Lua then ends the process: the state is unusable, and the C stack with it. vm_protect exists so
+        // that this is never reached
 }
 
 // Only in a bare VM. Once the time is over it raises at every instruction, so that no pcall can hold it.

@@ -13,7 +13,7 @@
 
 struct vm;
 
-struct vm_limits { // 0: the default
+struct vm_limits {        // 0: the default
     size_t memory;        // 64 MB; the soft line is at 80 %
     double deadline;      // of a unary request whose caller named none: 30 s
     unsigned concurrency; // requests at work at a time: 1,000
@@ -31,14 +31,16 @@ struct vm_config {
     struct source *source; // held
     struct vm_limits limits;
     const char *const *natives; // capabilities, NULL-terminated; NULL: none
-    bool bare;                  // only to read the definition: 16 MB, 100 ms, every platform call raises
+    bool bare; // only to read the definition: 16 MB, 100 ms, every platform call raises
     struct vm_host *host;
-    struct port *self; // where answers to this VM go; not held (it is the instance, which owns the VM)
+    struct port
+        *self; // where answers to this VM go; not held (it is the instance, which owns the VM)
 };
 
 // Makes the state with sandbox and library. NULL: `err` is filled.
 struct vm *vm_new(const struct vm_config *config, struct err *err);
-void vm_delete(struct vm *vm); // answers every open request UNAVAILABLE, cancels every call that is out
+void vm_delete(
+    struct vm *vm); // answers every open request UNAVAILABLE, cancels every call that is out
 
 // Runs main.lua and takes its definition. Faults (syntax error, a wrong definition) are -STATUS_INVALID_ARGUMENT with
 // file:line: message.
@@ -61,7 +63,8 @@ bool vm_run(struct vm *vm, int64_t now);
 int64_t vm_next_timer(const struct vm *vm); // clock_now; INT64_MAX: none
 void vm_collect(struct vm *vm);             // between turns: garbage, when above the soft line
 
-size_t vm_open_requests(const struct vm *vm); // requests and background tasks that have not ended (drain waits for 0)
+size_t vm_open_requests(
+    const struct vm *vm); // requests and background tasks that have not ended (drain waits for 0)
 void vm_cancel_all(struct vm *vm, int status, const char *text); // the end of the drain time
-bool vm_condemned(const struct vm *vm);       // it hit the hard memory line: replace it
+bool vm_condemned(const struct vm *vm); // it hit the hard memory line: replace it
 size_t vm_memory(const struct vm *vm);

@@ -1,69 +1,72 @@
--- The command line: finds the command, runs it, and turns what it raises into a message and an exit code.
+-- The command line: reads the global flags, finds the command, runs it, and turns what it raises into a message and an exit
+-- code.
 --
---   0 done   1 the answer was an error   2 wrong usage, nothing was sent   3 nobody answered
+--   0 done   1 the answer was an error, a check found faults   2 wrong usage, nothing was sent
+--   3 nobody answered, or --timeout passed   130 interrupted (the core's affair)
 --
--- A command is a module of this folder: { summary =, usage =, examples = {...}, parser = function(parser),
--- run = function(cli, args) -> exit code or nil }. `cli` (lib/console.lua) is its view of the process.
+-- A command is a module of this folder, named in lib/commands.lua (which has its one-line summary, so that `mica help` loads
+-- no module):
+--
+--   return {
+--     examples = { "mica scale posts 3" },         at least one
+--     text = "...",                                optional: paragraphs for `mica help scale`, below the summary
+--     parser = function(parser) ... end,           lua-argparse: parser:argument, :option, :flag; see lib/flags.lua
+--     check = function(cli, args) ... end,         optional: what is wrong with the values, by cli:usage(...)
+--     run = function(cli, args) ... end,           returns an exit code, or nothing for 0
+--   }
+--
+-- or a group of commands (`mica env add NAME`):
+--
+--   return { commands = { add = { summary =, examples =, parser =, run = }, ... }, default = "list" }
+--
+-- `cli` is documented at the head of lib/console.lua. Arguments of argparse: `NAME` as args.name, `--log-level` as
+-- args.log_level; an option with :count "*" is always a list; a flag is true or nil (and false for --flag=false).
+-- Flags are given in any order, with `--flag value` or `--flag=value`, hyphens or underscores; the frame sees to it, and to
+-- -h. The global flags (-e --address --namespace --token -o --timeout --no-color -q -v) are accepted by every command at any
+-- place, unless the command has a flag of that name; they are in `cli`, not in `args`.
+--
+-- The first word may also name a service: see `not_a_command` below. The module lib/dynamic.lua is
+--   dynamic.run(cli, words) -> true, exit code   when words[1] is a service that the server knows; false, names if not
+-- where words are all that followed the global flags, unparsed, and names are services for a suggestion (or nil).
+-- It parses with flags.scan (lib/flags.lua).
 
 local mica = require "mica"
 local console = require "lib.console"
-local suggest = require "mica.suggest"
 
-local COMMANDS = { "call", "help", "server", "version" }
-
-local function unknown_command(cli, word)
-  local near = suggest.nearest(word, COMMANDS)
-  return cli:usage_error(
-    ("unknown command %q"):format(word), near and "try: mica " .. near or "try: mica help")
+local function not_a_command(cli, words)
+  local commands = require "lib.commands"
+  local word = words[1]
+  if not word:find "^%l[%l%d.-]*$" then cli:usage_hint("mica help", "unknown command %q", word) end
+  local known, code = require("lib.dynamic").run(cli, words)
+  if known then return code end
+  local found
+  found, code = cli.files.try_run("mica-" .. word, { unpack(words, 2) })
+  if found then return code end
+  local names = {}
+  for _, name in ipairs(commands.names) do table.insert(names, name) end
+  for _, name in ipairs(type(code) == "table" and code or {}) do table.insert(names, name) end
+  local near = require("lib.suggestions").nearest(word, names)
+  cli:usage_hint(near and "mica " .. near or "mica help", "unknown command or service %q", word)
 end
 
--- Global flags stand before the command; they are taken off and kept in cli.flags.
-local GLOBAL = { ["--address"] = "address", ["--namespace"] = "namespace", ["--timeout"] = "timeout" }
-
-local function take_global_flags(cli, arguments)
-  local i = 1
-  while arguments[i] and arguments[i]:sub(1, 1) == "-" do
-    local name, value = arguments[i]:match "^(%-%-[%w-]+)=(.*)$"
-    name = name or arguments[i]
-    if name == "-h" or name == "--help" then return i, "help" end
-    if name == "--version" then return i, "version" end
-    if not GLOBAL[name] then return nil, ("unknown flag %q before the command"):format(name) end
-    if not value then
-      i = i + 1
-      value = arguments[i]
-    end
-    if not value then return nil, ("flag %s needs a value"):format(name) end
-    cli.flags[GLOBAL[name]] = value
-    i = i + 1
-  end
-  return i, arguments[i]
-end
-
-local function is_command(word)
-  for _, name in ipairs(COMMANDS) do
-    if name == word then return true end
-  end
-  return false
-end
-
-local function run(cli)
-  local first, word = take_global_flags(cli, cli.arguments)
-  if not first then return cli:usage_error(word, "try: mica help") end
-  word = word or "help"
-  if not is_command(word) then return unknown_command(cli, word) end
-  local rest = {}
-  for i = first + 1, #cli.arguments do table.insert(rest, cli.arguments[i]) end
-  return cli:run_command(word, rest)
+--- Runs the command that `words` say, global flags first.
+---@param cli mica.cli.Console
+---@param words string[]
+---@return integer? code
+local function run(cli, words)
+  local flags = require "lib.flags"
+  words = flags.take_global(cli, words)
+  if not words[1] then words = { "help" } end
+  if not require("lib.commands").find(words[1]) then return not_a_command(cli, words) end
+  return flags.run_command(cli, words)
 end
 
 return mica.service {
   handlers = {},
   on_start = function()
     mica.spawn(function()
-      local cli = console.open(COMMANDS)
-      local ok, code = xpcall(run, debug.traceback, cli, cli.arguments)
-      if not ok then code = cli:bug(code) end
-      cli:exit(code or 0)
+      local cli = console.open(mica.native "cli")
+      cli.native.Exit { code = require("lib.errors").guard(cli, run, cli, cli.arguments) }
     end)
   end,
 }
