@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// The command line is a service without endpoints: lua/cli/main.lua in a VM of its own, with one worker and one loop, and
-// the capability "cli" (native_cli.c). Its on_start begins a task that does what the arguments say and calls Exit or
-// Serve; then the VM is stopped, which breaks off calls that are still out, and the process goes on here.
+// The command line is a service without endpoints: lua/cli/main.lua in a VM of its own, with one
+// worker and one loop, and the capabilities "cli", "files" and "build" (native_*.c). Its on_start
+// begins a task that does what the arguments say and calls Exit or Serve; then the VM is stopped,
+// which breaks off calls that are still out, and the process goes on here.
 //
-// An interrupt stops the VM too: the server hears that its calls are cancelled. A second one ends the process at once.
+// An interrupt stops the VM too: the server hears that its calls are cancelled. A second one ends the
+// process at once.
 #include "cli.h"
 
 #include "base/log.h"
+#include "deploy.h"
 #include "native_cli.h"
+#include "native_files.h"
 #include "parts.h"
 #include "vm/embedded.h"
 
@@ -21,6 +25,7 @@
 struct cli {
     struct parts parts;
     struct native_cli native;
+    struct deploy deploy; // sources that "build" has read
     struct service *service;
     struct main_task started_task, ended_task, stopped_task;
     uv_signal_t interrupt;
@@ -136,8 +141,10 @@ fail:
 
 // ---- boot
 static int boot(struct cli *c, struct err *err) {
-    static const char *const CAPABILITIES[] = {"cli", NULL};
+    static const char *const CAPABILITIES[] = {"cli", "files", "build", NULL};
     natives_add(&c->parts.natives, &NATIVE_CLI, &c->native);
+    natives_add(&c->parts.natives, &NATIVE_FILES, &c->parts.main);
+    natives_add(&c->parts.natives, &NATIVE_BUILD, &c->deploy);
     struct source *source = cli_source(c->parts.platform, err);
     if (source == NULL) return -(int)err->code;
     struct service_config config = {.ns = "",
@@ -168,7 +175,9 @@ int cli_run(int argc, char **argv, struct server_options *options, bool *serve) 
                                     .argv = argv + 1,
                                     .options = options,
                                     .ended = ended,
-                                    .user = c};
+                                    .user = c,
+                                    .reading = PTHREAD_MUTEX_INITIALIZER};
+    deploy_create(&c->deploy, &c->parts.main, c->parts.sched, &c->parts.host, c->parts.directory);
     uv_signal_init(&c->parts.main.uv, &c->interrupt);
     c->interrupt.data = c;
     uv_signal_start(&c->interrupt, on_interrupt, SIGINT);
@@ -180,6 +189,8 @@ int cli_run(int argc, char **argv, struct server_options *options, bool *serve) 
     }
     uv_close((uv_handle_t *)&c->interrupt, NULL);
     parts_destroy(&c->parts);
+    deploy_destroy(&c->deploy); // no job of the pool is left that could use it
+    buf_free(&c->native.input);
     int code = c->native.code;
     *serve = c->native.serve;
     free(c);

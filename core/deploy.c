@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The services that run for users, from start to stop.
 //
-// A deployment is in the table from the moment its start is asked for until it is gone, so that a version cannot be started
-// twice and that a stopping server waits for all. It is STARTING, RUNNING (then it is in the directory) or STOPPING (taken out
-// of the directory first, so that nobody resolves it any more). The table is changed under the lock by requests (on workers)
-// and by the services' callbacks (on workers); nothing is called under it that calls back.
+// A deployment is in the list from the moment its start is asked for until it is gone, so that a stopping server waits for
+// all. It is STARTING, RUNNING (then it is in the directory, until one of the same version takes its place there) or STOPPING
+// (taken out of the directory first, so that nobody resolves it any more). Two of the same version may run side by side while
+// one replaces the other: their generations tell them apart. Who may start what is runtime's to decide.
+//
+// The list is changed under the lock by requests (on workers) and by the services' callbacks (on workers); nothing is called
+// under it that calls back.
 #include "deploy.h"
 
 #include "native_deploy.h"
@@ -18,12 +21,13 @@ static bool owns(const void *source, struct str proto_file) {
 
 int deploy_publish(struct directory *d, struct service *s) {
     struct source *source = service_source(s);
-    return directory_put(d, service_ns(s), service_name(s), service_version(s), service_port(s),
-                         source->pool, owns, source, service_generation(s));
+    return directory_put_at(d, service_ns(s), service_name(s), service_version(s), service_port(s),
+                            source->pool, owns, source, service_generation(s), service_order(s));
 }
 
 void deploy_withdraw(struct directory *d, const struct service *s) {
-    directory_remove(d, service_ns(s), service_name(s), service_version(s));
+    directory_withdraw(d, service_ns(s), service_name(s), service_version(s),
+                       service_generation(s));
 }
 
 void deploy_create(struct deploy *d, struct main_loop *loop, struct sched *sched,
@@ -33,11 +37,10 @@ void deploy_create(struct deploy *d, struct main_loop *loop, struct sched *sched
 }
 
 void deploy_destroy(struct deploy *d) {
-    assert(d->services.count == 0);
+    assert(d->services == NULL);
     for (struct map_entry *e = map_next(&d->sources, NULL); e != NULL; e = map_next(&d->sources, e))
         source_drop(e->value);
     map_free(&d->sources);
-    map_free(&d->services);
     pthread_mutex_destroy(&d->lock);
 }
 
@@ -70,26 +73,31 @@ void deploy_release_source(struct deploy *d, uint64_t number) {
     if (s != NULL) source_drop(s);
 }
 
-// ---- the table
-static void make_key(struct buf *key, const char *ns, const char *service, const char *version) {
-    buf_append(key, ns, strlen(ns) + 1);
-    buf_append(key, service, strlen(service) + 1);
-    buf_append_text(key, version);
+// ---- the list
+static void link_deployment(struct deploy *d, struct deployment *p) {
+    p->next = d->services;
+    if (p->next != NULL) p->next->link = &p->next;
+    p->link = &d->services;
+    d->services = p;
 }
 
-static void free_deployment(struct deployment *p) {
-    buf_free(&p->key);
-    free(p);
-}
-
-// Takes it out of the table; the one that closes hears when it was the last.
+// Takes it out of the list; the one that closes hears when it was the last.
 static void remove_deployment(struct deploy *d, struct deployment *p) {
     pthread_mutex_lock(&d->lock);
-    map_remove(&d->services, buf_str(&p->key));
-    bool last = d->closing && d->services.count == 0;
+    *p->link = p->next;
+    if (p->next != NULL) p->next->link = p->link;
+    bool last = d->closing && d->services == NULL;
     pthread_mutex_unlock(&d->lock);
-    free_deployment(p);
+    free(p);
     if (last) d->closed(d->user);
+}
+
+void deploy_each(struct deploy *d, void (*visit)(void *user, struct service *service), void *user) {
+    pthread_mutex_lock(&d->lock);
+    for (struct deployment *p = d->services; p != NULL; p = p->next) {
+        if (p->state == DEPLOYMENT_RUNNING) visit(user, p->service);
+    }
+    pthread_mutex_unlock(&d->lock);
 }
 
 // Answers who waits for its end, when the version may be started again.
@@ -101,31 +109,20 @@ static void end_deployment(struct deployment *p, uint64_t value) {
     if (done != NULL) done(user, value, &err);
 }
 
-static struct deployment *add_deployment(struct deploy *d, const struct service_config *config,
-                                         struct err *err) {
+static struct deployment *add_deployment(struct deploy *d, struct err *err) {
     struct deployment *p = calloc(1, sizeof *p);
-    if (p == NULL) goto memory;
+    if (p == NULL) {
+        err_set(err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
+        return NULL;
+    }
     p->deploy = d;
-    make_key(&p->key, config->ns, config->name, config->version);
-    if (p->key.failed) goto memory;
     pthread_mutex_lock(&d->lock);
     bool closing = d->closing;
-    bool taken = map_get(&d->services, buf_str(&p->key)) != NULL;
-    int rc = closing || taken ? 0 : map_put(&d->services, buf_str(&p->key), p);
+    if (!closing) link_deployment(d, p);
     pthread_mutex_unlock(&d->lock);
-    if (rc < 0) goto memory;
-    if (!closing && !taken) return p;
-    free_deployment(p);
-    if (closing) {
-        err_set(err, STATUS_UNAVAILABLE, "the server is stopping");
-    } else {
-        err_set(err, STATUS_ALREADY_EXISTS, "%s@%s is running already", config->name,
-                config->version);
-    }
-    return NULL;
-memory:
-    if (p != NULL) free_deployment(p);
-    err_set(err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
+    if (!closing) return p;
+    free(p);
+    err_set(err, STATUS_UNAVAILABLE, "the server is stopping");
     return NULL;
 }
 
@@ -141,22 +138,37 @@ static void stop(struct deployment *p, int64_t drain) {
     service_stop(p->service, drain, on_stopped, p);
 }
 
+static bool is_it(const struct deployment *p, const char *ns, const char *service,
+                  const char *version, uint32_t generation) {
+    const struct service *s = p->service;
+    if (s == NULL || (generation != 0 && generation != service_generation(s))) return false;
+    // One that stops already is meant only when its generation says so.
+    if (p->state != DEPLOYMENT_RUNNING && generation == 0) return false;
+    return strcmp(ns, service_ns(s)) == 0 && strcmp(service, service_name(s)) == 0 &&
+           strcmp(version, service_version(s)) == 0;
+}
+
 int deploy_stop(struct deploy *d, const char *ns, const char *service, const char *version,
-                int64_t drain, deploy_done done, void *user, struct err *err) {
-    struct buf key = {0};
-    make_key(&key, ns, service, version);
+                uint32_t generation, int64_t drain, deploy_done done, void *user, struct err *err) {
     pthread_mutex_lock(&d->lock);
-    struct deployment *p = map_get(&d->services, buf_str(&key));
-    if (p != NULL && p->state != DEPLOYMENT_RUNNING) p = NULL;
-    if (p != NULL) {
+    struct deployment *p = d->services;
+    while (p != NULL && !is_it(p, ns, service, version, generation)) p = p->next;
+    bool hurried = p != NULL && p->state == DEPLOYMENT_STOPPING;
+    if (hurried) {
+        service_hurry(p->service, drain); // it lives as long as it is in the list
+    } else if (p != NULL) {
         p->state = DEPLOYMENT_STOPPING;
         p->done = done;
         p->user = user;
     }
     pthread_mutex_unlock(&d->lock);
-    buf_free(&key);
     if (p == NULL) return err_set(err, STATUS_NOT_FOUND, "%s@%s is not running", service, version);
-    stop(p, drain);
+    struct err none = {0};
+    if (hurried) {
+        done(user, 0, &none);
+    } else {
+        stop(p, drain);
+    }
     return 0;
 }
 
@@ -178,7 +190,7 @@ static void on_started(void *user, struct service *service, int status, const ch
         end_deployment(p, 0);
         return;
     }
-    if (deploy_publish(d->directory, service) < 0) {
+    if (!p->hold && deploy_publish(d->directory, service) < 0) {
         err_set(&p->err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
         undo(p, service);
         return;
@@ -203,10 +215,11 @@ static void on_started(void *user, struct service *service, int status, const ch
     done(for_done, generation, &none);
 }
 
-int deploy_start(struct deploy *d, const struct service_config *config, deploy_done done,
+int deploy_start(struct deploy *d, const struct service_config *config, bool hold, deploy_done done,
                  void *user, struct err *err) {
-    struct deployment *p = add_deployment(d, config, err);
+    struct deployment *p = add_deployment(d, err);
     if (p == NULL) return -(int)err->code;
+    p->hold = hold;
     p->done = done;
     p->user = user;
     if (service_start(config, on_started, p, err) != NULL) return 0;
@@ -214,16 +227,26 @@ int deploy_start(struct deploy *d, const struct service_config *config, deploy_d
     return -(int)err->code;
 }
 
+// Under the lock, so that it is not stopped, and so withdrawn, before it is put.
+int deploy_publish_held(struct deploy *d, uint32_t generation, struct err *err) {
+    pthread_mutex_lock(&d->lock);
+    struct deployment *p = d->services;
+    while (p != NULL &&
+           (p->state != DEPLOYMENT_RUNNING || service_generation(p->service) != generation))
+        p = p->next;
+    int rc = p == NULL ? 0 : deploy_publish(d->directory, p->service);
+    pthread_mutex_unlock(&d->lock);
+    if (p == NULL)
+        return err_set(err, STATUS_NOT_FOUND, "generation %u is not running", generation);
+    return rc < 0 ? err_set(err, STATUS_RESOURCE_EXHAUSTED, "out of memory") : 0;
+}
+
 // ---- closing
 // Makes one that runs STOPPING; NULL when none runs.
 static struct deployment *next_running(struct deploy *d) {
-    struct deployment *found = NULL;
     pthread_mutex_lock(&d->lock);
-    for (struct map_entry *e = map_next(&d->services, NULL); e != NULL && found == NULL;
-         e = map_next(&d->services, e)) {
-        struct deployment *p = e->value;
-        if (p->state == DEPLOYMENT_RUNNING) found = p;
-    }
+    struct deployment *found = d->services;
+    while (found != NULL && found->state != DEPLOYMENT_RUNNING) found = found->next;
     if (found != NULL) found->state = DEPLOYMENT_STOPPING;
     pthread_mutex_unlock(&d->lock);
     return found;
@@ -235,7 +258,7 @@ void deploy_close(struct deploy *d, int64_t drain, void (*closed)(void *user), v
     d->closing = true;
     d->closed = closed;
     d->user = user;
-    bool none = d->services.count == 0;
+    bool none = d->services == NULL;
     pthread_mutex_unlock(&d->lock);
     if (none) {
         closed(user);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What runs for users on this server: sources read from folders, and the services started from them. The context of
-// mica.core.v1.Deploy.
+// What runs for users on this server: sources read from folders and bundles, and the services started from them. The context
+// of mica.core.v1.Deploy and of mica.core.v1.Contracts.
 #pragma once
 
 #include "base/map.h"
@@ -10,16 +10,20 @@
 
 #include <pthread.h>
 
+struct blobs;
+struct deployment;
+
 struct deploy {
     // Set by who creates it.
     struct main_loop *loop; // its pool reads folders
     struct sched *sched;
     struct vm_host *host;
     struct directory *directory;
+    struct blobs *blobs; // where uploaded bundles are; NULL: nowhere (a command line)
     // Its own.
     pthread_mutex_t lock;
     struct map sources;  // number (8 bytes) -> struct source *
-    struct map services; // namespace, '\0', service, '\0', version -> struct deployment *
+    struct deployment *services; // the one started last first
     uint64_t last_source;
     bool closing;
     void (*closed)(void *user);

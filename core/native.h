@@ -29,6 +29,11 @@ extern const struct native_service NATIVE_DEPLOY; // struct deploy (deploy.h)
 extern const struct native_service NATIVE_SERVER; // struct native_server
 extern const struct native_service NATIVE_CRYPTO; // struct main_loop
 extern const struct native_service NATIVE_CLI;    // struct native_cli
+extern const struct native_service NATIVE_SYSTEM; // struct native_system
+extern const struct native_service NATIVE_BLOBS;  // struct native_system
+extern const struct native_service NATIVE_LOGS;   // struct native_logs
+extern const struct native_service NATIVE_BUILD;     // struct deploy
+extern const struct native_service NATIVE_CONTRACTS; // struct deploy
 
 struct native_port {
     struct port port; // first; never freed by its references
@@ -36,7 +41,7 @@ struct native_port {
     void *context;
 };
 
-#define NATIVES_MAX 5
+#define NATIVES_MAX 16
 struct natives {
     struct native_port ports[NATIVES_MAX];
     size_t count;
@@ -67,6 +72,9 @@ struct native_server {
     size_t run_count;
     const char *const *platform; // names
     size_t platform_count;
+    const char *api; // address that the gateway is bound to
+    const char *api; // "http://127.0.0.1:8080"
     void (*ready)(void *user, const char *fault); // any thread; fault "" when all is well
+    void (*stop)(void *user);                     // any thread; begins to drain and returns
     void *user;
 };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// mica.core.v1.Cli. Writing happens on the worker that runs the command line's VM, the only one of the process: it may block on
-// a slow terminal or pipe, and then there is nothing else to do. Reading standard input waits in the main loop's pool.
+// mica.core.v1.Cli. Writing happens on the worker that runs the command line's VM, the only one of
+// the process: it may block on a slow terminal or pipe, and then there is nothing else to do. Reading
+// standard input waits in the main loop's pool; what was read beyond a line is kept for the next
+// request.
 #include "native_cli.h"
 
 #include "native.h"
@@ -9,6 +11,7 @@
 #include <mica/core/v1/core.pb-c.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <termios.h>
 #include <unistd.h>
 
 #define MOST_INPUT (64u << 20)
@@ -54,13 +57,21 @@ static bool environment_read(struct environment *e) {
     return true;
 }
 
+static ProtobufCBinaryData *argument_list(const struct native_cli *c) {
+    ProtobufCBinaryData *list = calloc((size_t)c->argc + 1, sizeof *list);
+    for (int i = 0; list != NULL && i < c->argc; i++)
+        list[i] = (ProtobufCBinaryData){strlen(c->argv[i]), (uint8_t *)c->argv[i]};
+    return list;
+}
+
 static void arguments(void *context, struct message *request) {
     struct native_cli *c = context;
     Mica__Core__V1__ArgumentsResponse out = MICA__CORE__V1__ARGUMENTS_RESPONSE__INIT;
     struct environment environment;
     char *folder = getcwd(NULL, 0);
     bool ok = environment_read(&environment);
-    out.arguments = c->argv;
+    out.arguments = argument_list(c);
+    ok = ok && out.arguments != NULL;
     out.n_arguments = (size_t)c->argc;
     out.environment = environment.list;
     out.n_environment = environment.count;
@@ -74,6 +85,7 @@ static void arguments(void *context, struct message *request) {
         message_refuse(request, STATUS_RESOURCE_EXHAUSTED, "out of memory");
     }
     environment_free(&environment);
+    free(out.arguments);
     free(folder);
 }
 
@@ -94,18 +106,19 @@ static int write_all(int fd, const uint8_t *p, size_t n) {
     return 0;
 }
 
-// The command line is over: true when this is the first to say so. The caller sets the outcome, then calls `ended`.
+// The command line is over: true when this is the first to say so. The caller sets the outcome, then
+// calls `ended`.
 static bool finish(struct native_cli *c) { return !atomic_exchange(&c->over, true); }
 
-// 0 or an errno. Once it is over nothing is written: nobody wants to read that an interrupt has cancelled something.
+// 0 or an errno. Once it is over nothing is written: nobody wants to read that an interrupt has
+// cancelled something.
 static int write_stream(struct native_cli *c, uint32_t stream, ProtobufCBinaryData data) {
     if (stream != STDOUT_FILENO && stream != STDERR_FILENO) return EBADF;
     if (atomic_load(&c->over)) return 0;
     int error = write_all((int)stream, data.data, data.len);
     if (error != EPIPE) return error;
-    if (finish(c))
-        c->ended(
-            c->user); // as in `mica ... | head`: who reads has had enough, and that is no fault
+    // As in `mica ... | head`: who reads has had enough, and that is no fault.
+    if (finish(c)) c->ended(c->user);
     return 0;
 }
 
@@ -127,29 +140,77 @@ static void write_out(void *context, struct message *request) {
 
 struct reading {
     struct main_work work; // first
+    struct native_cli *cli;
     struct message *request;
 };
 
-static void read_all(struct main_work *work) {
-    struct message *request = ((struct reading *)work)->request;
+// Waits for more input; 0, an errno, or EINTR when the command line is over: nobody waits for the
+// answer then, and the process must not wait for a terminal.
+static int fill(struct native_cli *c, bool *end) {
+    struct pollfd terminal = {.fd = STDIN_FILENO, .events = POLLIN};
+    while (poll(&terminal, 1, 50) == 0) {
+        if (atomic_load(&c->over)) return EINTR;
+    }
+    if (c->input.n > MOST_INPUT || !buf_reserve(&c->input, 65536)) return EFBIG;
+    ssize_t n = read(STDIN_FILENO, buf_p(&c->input) + c->input.n, 65536);
+    if (n < 0 && errno != EINTR && errno != EAGAIN) return errno;
+    if (n > 0) c->input.n += (size_t)n;
+    *end = n == 0;
+    return 0;
+}
+
+// How much of the input answers the request: a line, or all of it.
+static int gather(struct native_cli *c, bool line, size_t *n) {
+    bool end = false;
+    size_t seen = 0;
+    for (;;) {
+        char *p = buf_p(&c->input);
+        char *mark = line && c->input.n > seen ? memchr(p + seen, '\n', c->input.n - seen) : NULL;
+        *n = mark == NULL ? c->input.n : (size_t)(mark - p) + 1;
+        if (mark != NULL || end) return 0;
+        seen = c->input.n;
+        int error = fill(c, &end);
+        if (error != 0) return error;
+    }
+}
+
+static bool hide(struct termios *before) {
+    if (tcgetattr(STDIN_FILENO, before) < 0) return false;
+    struct termios hidden = *before;
+    hidden.c_lflag &= ~(tcflag_t)ECHO;
+    return tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden) == 0;
+}
+
+static void answer_input(struct native_cli *c, struct message *request, int error, size_t n) {
     Mica__Core__V1__ReadInputResponse out = MICA__CORE__V1__READ_INPUT_RESPONSE__INIT;
-    struct buf input = {0};
-    ssize_t n = 1;
-    while (n > 0 && input.n <= MOST_INPUT && buf_reserve(&input, 65536)) {
-        n = read(STDIN_FILENO, buf_p(&input) + input.n, 65536);
-        if (n > 0) input.n += (size_t)n;
-        if (n < 0 && errno == EINTR) n = 1;
-    }
-    out.data.data = (uint8_t *)buf_p(&input);
-    out.data.len = input.n;
-    if (n == 0) {
-        native_answer(request, &out.base);
-    } else if (n < 0) {
-        message_refuse(request, STATUS_UNAVAILABLE, strerror(errno));
-    } else {
+    out.data.data = (uint8_t *)buf_p(&c->input);
+    out.data.len = n;
+    if (error == EFBIG) {
         message_refuse(request, STATUS_RESOURCE_EXHAUSTED, "the input is longer than 64 MB");
+    } else if (error != 0) {
+        message_refuse(request, STATUS_UNKNOWN, strerror(error));
+    } else {
+        native_answer(request, &out.base);
+        c->input.n -= n;
+        if (n > 0) memmove(buf_p(&c->input), buf_p(&c->input) + n, c->input.n);
     }
-    buf_free(&input);
+}
+
+static void read_some(struct main_work *work) {
+    struct reading *r = (struct reading *)work;
+    struct native_cli *c = r->cli;
+    struct termios before;
+    size_t n = 0;
+    Mica__Core__V1__ReadInputRequest *in =
+        native_read(r->request, &mica__core__v1__read_input_request__descriptor);
+    if (in == NULL) return;
+    pthread_mutex_lock(&c->reading);
+    bool hidden = in->hidden && hide(&before);
+    int error = gather(c, in->line, &n);
+    if (hidden) tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+    answer_input(c, r->request, error, n);
+    pthread_mutex_unlock(&c->reading);
+    protobuf_c_message_free_unpacked(&in->base, NULL);
 }
 
 static void free_reading(struct main_work *work) { free(work); }
@@ -161,8 +222,9 @@ static void read_input(void *context, struct message *request) {
         message_refuse(request, STATUS_RESOURCE_EXHAUSTED, "out of memory");
         return;
     }
-    r->work.run = read_all;
+    r->work.run = read_some;
     r->work.done = free_reading;
+    r->cli = c;
     r->request = request;
     main_loop_work(c->loop, &r->work);
 }

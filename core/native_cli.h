@@ -2,8 +2,11 @@
 // The context of mica.core.v1.Cli: the process of a command line.
 #pragma once
 
+#include "base/buf.h"
 #include "main_loop.h"
 #include "server.h"
+
+#include <pthread.h>
 
 struct native_cli {
     struct main_loop *loop;
@@ -16,4 +19,6 @@ struct native_cli {
     void (*ended)(void *user); // by Exit or Serve, whichever comes first; any thread
     void *user;
     atomic_bool over;
+    pthread_mutex_t reading; // one request at a time reads standard input
+    struct buf input;        // read and not yet answered; under `reading`
 };

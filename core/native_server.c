@@ -11,6 +11,8 @@ static void options(void *context, struct message *request) {
     response.n_run = s->run_count;
     response.platform = (char **)s->platform;
     response.n_platform = s->platform_count;
+    response.api = (char *)s->api;
+    response.api = (char *)s->api;
     native_answer(request, &response.base);
 }
 
@@ -25,5 +27,13 @@ static void ready(void *context, struct message *request) {
     native_answer(request, &response.base);
 }
 
-static const struct native_method METHODS[] = {{"Options", options}, {"Ready", ready}};
-const struct native_service NATIVE_SERVER = {"server", "mica.core.v1.Server", METHODS, 2};
+static void stop(void *context, struct message *request) {
+    struct native_server *s = context;
+    Mica__Core__V1__ServerStopResponse response = MICA__CORE__V1__SERVER_STOP_RESPONSE__INIT;
+    native_answer(request, &response.base);
+    s->stop(s->user);
+}
+
+static const struct native_method METHODS[] = {
+    {"Options", options}, {"Ready", ready}, {"Stop", stop}};
+const struct native_service NATIVE_SERVER = {"server", "mica.core.v1.Server", METHODS, 3};

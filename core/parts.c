@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Making the parts in order, and the host: the answers to what VMs ask of the world.
 //
-// The end, in this order: workers stop (no VM runs any more), loops stop (no message is delivered any more), what still waits in
-// run queues is abandoned (its answers find closed loops), then memory is freed: the doors before the loops whose users they
-// are, the tables before the contracts that they refer to.
+// The end, in this order: workers stop (no VM runs any more), loops stop (no message is delivered
+// any more), what still waits in run queues is abandoned (its answers find closed loops), then memory
+// is freed: the doors before the loops whose users they are, the tables before the contracts that
+// they refer to.
 #include "parts.h"
 
 #include "vm/embedded.h"

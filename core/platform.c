@@ -14,9 +14,10 @@
 const char *const PLATFORM_NAMES[PLATFORM_COUNT] = {"registry", "api", "proxy", "runtime"};
 
 static const char *const *const CAPABILITIES[PLATFORM_COUNT] = {
-    (const char *const[]){"crypto", NULL}, (const char *const[]){"crypto", "routes", NULL},
+    (const char *const[]){"crypto", "contracts", NULL},
     (const char *const[]){"crypto", "routes", NULL},
-    (const char *const[]){"crypto", "deploy", "server", NULL}};
+    (const char *const[]){"crypto", "routes", NULL},
+    (const char *const[]){"crypto", "deploy", "server", "system", "blobs", "logs", NULL}};
 
 static struct platform *of_task(struct main_task *task) {
     return (struct platform *)((char *)task - offsetof(struct platform, task));

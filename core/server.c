@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The life of a server, on the main thread:
 //
-//   check options -> lock the data folder -> parts -> bind both doors -> platform services -> runtime runs what was asked for
-//   -> ready: the doors accept, one line on standard output
+//   check options -> lock the data folder -> storage -> parts -> bind both doors -> platform services
+//   -> runtime runs what was asked for -> ready: the doors accept, one line on standard output
 //   -> a signal: stop accepting, shut connections down gracefully, wait for calls (DRAIN at most)
-//   -> users' services stop -> platform services stop -> parts end -> exit
+//   -> users' services stop -> platform services stop -> parts end -> storage -> exit
 //
 // The doors are bound early, so that an address in use is found before anything has run, and accept late, so that the first
 // connection finds everything. A fault at start is one line on standard error and exit code 1; it takes the same way
@@ -16,6 +16,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "deploy.h"
+#include "native_logs.h"
+#include "native_system.h"
 #include "net/conn.h"
 #include "parts.h"
 #include "platform.h"
@@ -37,6 +39,8 @@ struct farewell { // tells a loop to shut its connections down
 struct server {
     const struct server_options *options;
     struct data_folder data;
+    struct native_system system;
+    struct native_logs logs;
     struct parts parts;
     struct deploy deploy;
     struct platform platform;
@@ -48,7 +52,9 @@ struct server {
     uv_timer_t drain;
     int64_t drain_until;
     struct farewell *farewells;
-    struct main_task ready_task, closed_task;
+    char url[128]; // of the gateway
+    struct main_task ready_task, closed_task, stop_task;
+    atomic_bool asked; // to stop, by runtime
     atomic_bool told; // runtime has said that it is ready, or not
     char fault[1000]; // why it is not
     bool platform_up; // or has failed
@@ -195,6 +201,19 @@ static void on_platform(void *user, const struct err *err) {
         uv_timer_start(&s->drain, on_drain, 0, LOOK_EVERY);
 }
 
+static void on_stop_asked(struct main_task *task) {
+    struct server *s = (struct server *)((char *)task - offsetof(struct server, stop_task));
+    log_printf(LOG_INFO, "server", "stopping (an administrator asked for it)");
+    begin_stop(s);
+}
+
+static void stop_asked(void *user) { // any thread
+    struct server *s = user;
+    if (atomic_exchange(&s->asked, true)) return; // it is posted once
+    s->stop_task.run = on_stop_asked;
+    main_loop_post(&s->parts.main, &s->stop_task);
+}
+
 static void on_signal(uv_signal_t *signal, int number) {
     struct server *s = signal->data;
     if (s->stopping) _exit(1); // asked twice: whoever asks has waited long enough
@@ -229,20 +248,51 @@ static int make_parts(struct server *s, struct err *err) {
     if (rc < 0) return rc;
     struct parts *p = &s->parts;
     deploy_create(&s->deploy, &p->main, p->sched, &p->host, p->directory);
+    s->deploy.blobs = s->system.blobs;
     s->routes = (struct native_routes){p->directory, p->api, p->proxy};
     s->native = (struct native_server){.run = (const char *const *)o->run,
                                        .run_count = o->run_count,
                                        .platform = PLATFORM_NAMES,
                                        .platform_count = PLATFORM_COUNT,
+                                       .api = s->url,
                                        .ready = ready,
+                                       .stop = stop_asked,
                                        .user = s};
     natives_add(&p->natives, &NATIVE_ROUTES, &s->routes);
     natives_add(&p->natives, &NATIVE_DEPLOY, &s->deploy);
+    natives_add(&p->natives, &NATIVE_CONTRACTS, &s->deploy);
     natives_add(&p->natives, &NATIVE_SERVER, &s->native);
     natives_add(&p->natives, &NATIVE_CRYPTO, &p->main);
+    natives_add(&p->natives, &NATIVE_SYSTEM, &s->system);
+    natives_add(&p->natives, &NATIVE_BLOBS, &s->system);
+    natives_add(&p->natives, &NATIVE_LOGS, &s->logs);
+    s->logs.loop = &p->main;
     s->doors[0] = rpc_door_api(p->rpc);
     s->doors[1] = rpc_door_proxy(p->rpc);
     return 0;
+}
+
+// What is kept in the data folder. From here on the log is kept too.
+static int open_storage(struct server *s, struct err *err) {
+    struct buf path = {0};
+    int rc = data_folder_open(&s->data, s->options->data, err);
+    if (rc == 0) rc = native_system_open(&s->system, s->data.path, err);
+    if (rc < 0) return rc;
+    buf_printf(&path, "%s/logs", s->data.path);
+    struct log_files_options options = {.folder = buf_cstr(&path)};
+    s->logs.files = log_files_open(&options, err);
+    buf_free(&path);
+    if (s->logs.files == NULL) return -(int)err->code;
+    log_set_sink(log_files_sink(s->logs.files));
+    return 0;
+}
+
+// Nobody else runs any more. What is queued is written first; also after an open_storage that failed.
+static void close_storage(struct server *s) {
+    native_system_close(&s->system);
+    log_set_sink(NULL);
+    log_files_close(s->logs.files);
+    data_folder_close(&s->data);
 }
 
 static void watch_signals(struct server *s) {
@@ -254,11 +304,13 @@ static void watch_signals(struct server *s) {
     }
     uv_timer_init(&s->parts.main.uv, &s->drain);
     s->drain.data = s;
+    native_system_watch(&s->system, &s->parts.main);
 }
 
 static void unwatch_signals(struct server *s) {
     for (int i = 0; i < 2; i++) uv_close((uv_handle_t *)&s->signals[i], NULL);
     uv_close((uv_handle_t *)&s->drain, NULL);
+    native_system_unwatch(&s->system);
 }
 
 int server_run(const struct server_options *options) {
@@ -267,14 +319,15 @@ int server_run(const struct server_options *options) {
     if (s == NULL) return complain("out of memory");
     s->options = options;
     s->data.lock = -1;
-    if (check_options(options, &err) < 0 || data_folder_open(&s->data, options->data, &err) < 0 ||
-        make_parts(s, &err) < 0) {
-        data_folder_close(&s->data);
+    if (check_options(options, &err) < 0 || open_storage(s, &err) < 0 || make_parts(s, &err) < 0) {
+        close_storage(s);
         free(s);
         return complain(err.text);
     }
     if (bind_door(s, 0, &err) == 0 && bind_door(s, 1, &err) == 0) {
+        s->native.api = acceptor_address(s->acceptors[0]);
         watch_signals(s);
+        snprintf(s->url, sizeof s->url, "http://%s", acceptor_address(s->acceptors[0]));
         platform_start(&s->platform, &s->parts, on_platform, s);
         main_loop_run(&s->parts.main);
         unwatch_signals(s);
@@ -285,7 +338,7 @@ int server_run(const struct server_options *options) {
     int code = s->code;
     parts_destroy(&s->parts);
     deploy_destroy(&s->deploy);
-    data_folder_close(&s->data);
+    close_storage(s);
     free(s->farewells);
     free(s);
     return code;

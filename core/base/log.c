@@ -2,7 +2,9 @@
 #include "base/log.h"
 
 #include "base/clock.h"
+#include "base/encode.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <strings.h>
@@ -11,12 +13,15 @@
 
 static const char *const NAMES[] = {"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "OFF"};
 static atomic_int minimum = LOG_INFO;
+static _Atomic(struct log_sink *) sink_now;
 
 void log_set_level(enum log_level level) { atomic_store(&minimum, (int)level); }
 
 bool log_wants(enum log_level level) {
     return (int)level >= atomic_load_explicit(&minimum, memory_order_relaxed);
 }
+
+void log_set_sink(struct log_sink *sink) { atomic_store(&sink_now, sink); }
 
 int log_level_parse(const char *name) {
     for (int i = LOG_TRACE; i <= LOG_OFF; i++) {
@@ -60,20 +65,26 @@ void log_field(struct buf *fields, struct str key, struct str value) {
     buf_append_byte(fields, '"');
 }
 
-void log_record(enum log_level level, const char *source, struct str text, struct str fields) {
-    if (!log_wants(level)) return;
-    int64_t now = clock_unix();
-    time_t seconds = (time_t)(now / NS_PER_SECOND);
+static void append_fields(struct buf *line, const struct log_entry *e) {
+    for (size_t i = 0; i < e->field_count; i++)
+        log_field(line, e->fields[i].key, e->fields[i].value);
+    if (e->request != 0) buf_printf(line, " request=%016" PRIx64, e->request);
+    if (e->trace == NULL) return;
+    buf_append_text(line, " trace=");
+    hex_encode(line, (struct str){(const char *)e->trace, 16});
+}
+
+static void write_line(const struct log_entry *e) {
+    time_t seconds = (time_t)(e->time / NS_PER_SECOND);
     struct tm utc;
     gmtime_r(&seconds, &utc);
     char stamp[32];
     strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
     struct buf line = {0};
-    buf_printf(&line, "%s.%03dZ %s %s ", stamp, (int)(now % NS_PER_SECOND / NS_PER_MS),
-               NAMES[level], source);
-    append_printable(&line, text);
-    if (fields.n > 0 && fields.p[0] != ' ') buf_append_byte(&line, ' ');
-    buf_append_str(&line, fields);
+    buf_printf(&line, "%s.%03dZ %s %s ", stamp, (int)(e->time % NS_PER_SECOND / NS_PER_MS),
+               NAMES[e->level], e->source);
+    append_printable(&line, e->text);
+    append_fields(&line, e);
     buf_append_byte(&line, '\n');
     const char *p = buf_p(&line);
     size_t left = line.n;
@@ -86,6 +97,14 @@ void log_record(enum log_level level, const char *source, struct str text, struc
     buf_free(&line);
 }
 
+void log_write(struct log_entry *e) {
+    if (!log_wants(e->level)) return;
+    e->time = clock_unix();
+    write_line(e);
+    struct log_sink *sink = atomic_load(&sink_now);
+    if (sink != NULL) sink->write(sink, e);
+}
+
 void log_printf(enum log_level level, const char *source, const char *format, ...) {
     if (!log_wants(level)) return;
     char text[1024];
@@ -93,5 +112,14 @@ void log_printf(enum log_level level, const char *source, const char *format, ..
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    log_record(level, source, str_of(text), (struct str){"", 0});
+    struct log_pair part = {str_of("part"), str_of(source)};
+    struct log_entry e = {
+        .level = level, .source = source, .service = str_of("server"), .text = str_of(text)};
+    struct log_sink *sink = atomic_load(&sink_now);
+    e.time = clock_unix();
+    write_line(&e);
+    if (sink == NULL) return;
+    e.fields = &part; // on standard error it is the source already
+    e.field_count = strcmp(source, "server") == 0 ? 0 : 1;
+    sink->write(sink, &e);
 }

@@ -49,7 +49,7 @@ int address_split(const char *text, struct address *out, struct err *err) {
 }
 
 int address_resolve(const char *text, struct addrinfo **out, struct err *err) {
-    struct address a;
+    struct address a = {0};
     int rc = address_split(text, &a, err);
     if (rc < 0) return rc;
     struct addrinfo hints = {.ai_family = AF_UNSPEC,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Comments: source_code_info lists places by path (4, 0, 2, 1: message 0, field 1). The places that
 // have a comment are sorted once a file, then found by binary search while the pool is built. A
-// comment loses the space after its slashes and the blanks at both ends.
+// comment loses the space after its slashes and the blanks at both ends. What stands above counts; where nothing does, what
+// stands behind on the same line.
 #include "base/encode.h"
 #include "desc_internal.h"
 
@@ -27,7 +28,8 @@ int desc_index_comments(struct desc_build *b, struct desc_file *file) {
     if (file->comments == NULL) return desc_no_memory(b);
     for (size_t i = 0; i < info->n_location; i++) {
         const LocationProto *at = info->location[i];
-        if (at->leading_comments != NULL) file->comments[file->comment_count++] = at;
+        if (at->leading_comments != NULL || at->trailing_comments != NULL)
+            file->comments[file->comment_count++] = at;
     }
     qsort(file->comments, file->comment_count, sizeof *file->comments, by_path);
     return 0;
@@ -67,7 +69,9 @@ struct str desc_comment(struct desc_build *b, const struct desc_file *file,
         size_t middle = (low + high) / 2;
         const LocationProto *found = file->comments[middle];
         int order = compare_paths(found->path, found->n_path, numbers, n);
-        if (order == 0) return trim(b, found->leading_comments);
+        if (order == 0)
+            return trim(b, found->leading_comments != NULL ? found->leading_comments
+                                                           : found->trailing_comments);
         if (order < 0) {
             low = middle + 1;
         } else {

@@ -5,6 +5,7 @@
 
 #include "base/encode.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #define SHOWN_PATH 250 // bytes of a path that an error shows
@@ -196,6 +197,7 @@ static int compare_entries(const void *left, const void *right) {
 
 // Writes the entries of a map again, by key; of equal keys only the last.
 static int rewrite_entries(struct pb_json_sink *j, struct entry *entries, size_t count) {
+    assert(j->out->blob != NULL); // the entries are in it
     size_t start = entries[0].start;
     size_t n = j->out->n - start;
     char *copy = malloc(n);

@@ -58,7 +58,7 @@ static bool parse_units(struct str text, int64_t *seconds, int32_t *nanos) {
     if (i == text.n) return false;
     while (i < text.n) {
         double value = 0, scale = 0;
-        size_t digits = 0, unit = i;
+        size_t digits = 0, unit;
         for (; i < text.n &&
                ((text.p[i] >= '0' && text.p[i] <= '9') || (text.p[i] == '.' && scale == 0));
              i++) {

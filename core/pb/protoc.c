@@ -42,14 +42,16 @@ static bool is_plain_file(const char *file) {
     return true;
 }
 
-static char **make_arguments(const char *const *files, size_t count) {
-    static const char *const options[] = {"protoc", "--proto_path=.",
-                                          "--descriptor_set_out=/dev/fd/3", "--include_imports",
-                                          "--include_source_info"};
+// `imports` is an option or NULL.
+static char **make_arguments(const char *imports, const char *const *files, size_t count) {
+    static const char *const options[] = {"protoc", "--descriptor_set_out=/dev/fd/3",
+                                          "--include_imports", "--include_source_info",
+                                          "--proto_path=."};
     size_t n = sizeof options / sizeof *options;
-    char **arguments = calloc(n + count + 1, sizeof *arguments);
+    char **arguments = calloc(n + count + 2, sizeof *arguments);
     if (arguments == NULL) return NULL;
     for (size_t i = 0; i < n; i++) arguments[i] = (char *)options[i];
+    if (imports != NULL) arguments[n++] = (char *)imports;
     for (size_t i = 0; i < count; i++) arguments[n + i] = (char *)files[i];
     return arguments;
 }
@@ -174,6 +176,12 @@ static int finish(pid_t pid, int text_fd, int set_fd, struct blob **set, struct 
 
 int protoc_compile(const char *root, const char *const *files, size_t count, struct blob **set,
                    struct err *err) {
+    return protoc_compile_with(root, NULL, files, count, set, err);
+}
+
+int protoc_compile_with(const char *root, const char *imports, const char *const *files,
+                        size_t count, struct blob **set, struct err *err) {
+    struct buf option = {0};
     int pipes[2] = {-1, -1}, set_fd = -1, rc;
     pid_t pid;
     char **arguments = NULL;
@@ -184,8 +192,12 @@ int protoc_compile(const char *root, const char *const *files, size_t count, str
     }
     if (access(root, X_OK) < 0)
         return err_set(err, STATUS_INVALID_ARGUMENT, "%s: %s", root, strerror(errno));
-    arguments = make_arguments(files, count);
-    if (arguments == NULL) return err_set(err, STATUS_RESOURCE_EXHAUSTED, "protoc: out of memory");
+    if (imports != NULL) buf_printf(&option, "--proto_path=%s", imports);
+    arguments = make_arguments(imports == NULL ? NULL : buf_cstr(&option), files, count);
+    if (arguments == NULL || option.failed) {
+        rc = err_set(err, STATUS_RESOURCE_EXHAUSTED, "protoc: out of memory");
+        goto done;
+    }
     set_fd = memfd_create("descriptors", MFD_CLOEXEC);
     if (set_fd < 0 || pipe2(pipes, O_CLOEXEC) < 0) {
         rc = system_fault(err, "files", errno);
@@ -209,5 +221,6 @@ done:
     if (pipes[0] >= 0) close(pipes[0]);
     if (pipes[1] >= 0) close(pipes[1]);
     free(arguments);
+    buf_free(&option);
     return rc;
 }

@@ -298,7 +298,8 @@ static int tell_run(struct wire_reader *r, const struct wire_frame *at, size_t f
     if (last.dropped) return 0; // of a oneof that another member won
     if (last.field->message != NULL)
         return tell_message(r, at, last.field, WIRE_NO_INDEX, from, to);
-    return tell_scalars(r, at, &last, NULL);
+    size_t only = 0;
+    return tell_scalars(r, at, &last, &only);
 }
 
 static int tell_content(struct wire_reader *r, const struct wire_frame *at,

@@ -363,7 +363,7 @@ int wire_read_direct(struct wire_reader *r, const struct wire_frame *at,
     struct direct d = {.r = r, .at = at};
     const uint8_t *p = (const uint8_t *)bytes.p, *end = p + bytes.n;
     int rc = 0;
-    while (p < end && rc == 0) {
+    while (p != NULL && p < end && rc == 0) {
         const uint8_t *start = p;
         uint32_t tag;
         p = wire_tag(p, end, &tag);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The directory: which versions of which services run, and what their endpoints are.
 //
-// A service is a chain of versions, the newest put first. A version holds its port and its pool, and a map from endpoint
+// A service is a chain of versions, by order, of equal ones the newest put first. A version holds its port and its pool, and a map from endpoint
 // ("Posts.Save") to method, made once when it is put. A lookup copies what it found with references of its own, so
 // that nothing that it gives away depends on the directory.
 //
@@ -20,6 +20,7 @@ struct version {
     struct pb_pool *pool;
     struct source *source;
     uint32_t generation;
+    uint64_t order;
     struct map endpoints; // "Group.Method" -> const struct pb_method *
     char name[];
 };
@@ -114,10 +115,11 @@ static struct version *version_new(const char *name, struct port *port, struct p
     return NULL;
 }
 
-// Takes the version of that name out of a chain; NULL when there is none.
-static struct version *unchain(struct version **first, const char *name) {
+// Takes the version of that name (and generation, unless that is 0) out of a chain; NULL when there is none.
+static struct version *unchain(struct version **first, const char *name, uint32_t generation) {
     for (struct version **at = first; *at != NULL; at = &(*at)->older) {
         if (strcmp((*at)->name, name) != 0) continue;
+        if (generation != 0 && (*at)->generation != generation) continue;
         struct version *found = *at;
         *at = found->older;
         found->older = NULL;
@@ -126,12 +128,26 @@ static struct version *unchain(struct version **first, const char *name) {
     return NULL;
 }
 
+static void chain(struct version **first, struct version *v) {
+    while (*first != NULL && (*first)->order > v->order) first = &(*first)->older;
+    v->older = *first;
+    *first = v;
+}
+
 int directory_put(struct directory *d, const char *ns, const char *service, const char *version,
                   struct port *port, struct pb_pool *pool,
                   bool (*owns)(const void *source, struct str proto_file), const void *source,
                   uint32_t generation) {
+    return directory_put_at(d, ns, service, version, port, pool, owns, source, generation, 0);
+}
+
+int directory_put_at(struct directory *d, const char *ns, const char *service, const char *version,
+                     struct port *port, struct pb_pool *pool,
+                     bool (*owns)(const void *source, struct str proto_file), const void *source,
+                     uint32_t generation, uint64_t order) {
     struct version *v = version_new(version, port, pool, owns, source, generation);
     if (v == NULL) return -STATUS_RESOURCE_EXHAUSTED;
+    v->order = order;
     struct version *replaced = NULL;
     int rc = -STATUS_RESOURCE_EXHAUSTED;
     pthread_mutex_lock(&d->lock);
@@ -139,8 +155,9 @@ int directory_put(struct directory *d, const char *ns, const char *service, cons
         struct version *newest = map_get(&d->services, buf_str(&d->key));
         rc = map_put(&d->services, buf_str(&d->key), v); // if it fails the map is as before
         if (rc == 0) {
-            replaced = unchain(&newest, version);
-            v->older = newest;
+            replaced = unchain(&newest, version, 0);
+            chain(&newest, v);
+            map_put(&d->services, buf_str(&d->key), newest); // the key is there: cannot fail
             atomic_fetch_add(&d->epoch, 1);
         }
     }
@@ -151,12 +168,17 @@ int directory_put(struct directory *d, const char *ns, const char *service, cons
 
 void directory_remove(struct directory *d, const char *ns, const char *service,
                       const char *version) {
+    directory_withdraw(d, ns, service, version, 0);
+}
+
+void directory_withdraw(struct directory *d, const char *ns, const char *service,
+                        const char *version, uint32_t generation) {
     struct version *removed = NULL;
     pthread_mutex_lock(&d->lock);
     if (make_key(d, str_of(ns), str_of(service))) {
         struct str key = buf_str(&d->key);
         struct version *newest = map_get(&d->services, key);
-        removed = unchain(&newest, version);
+        removed = unchain(&newest, version, generation);
         if (removed != NULL) {
             if (newest == NULL) {
                 map_remove(&d->services, key);
@@ -224,6 +246,25 @@ static int no_endpoint(const struct version *v, struct str service, struct str e
 
 static struct version *newest_of(struct directory *d, struct str ns, struct str service) {
     return make_key(d, ns, service) ? map_get(&d->services, buf_str(&d->key)) : NULL;
+}
+
+static struct version *version_of(struct directory *d, struct str ns, struct str service,
+                                  struct str version) {
+    struct version *v = newest_of(d, ns, service);
+    if (v == NULL && ns.n > 0) v = newest_of(d, (struct str){"", 0}, service);
+    while (v != NULL && version.n > 0 && !str_is(version, v->name)) v = v->older;
+    return v;
+}
+
+int directory_look(struct directory *d, struct str ns, struct str service, struct str version,
+                   struct directory_entry *out) {
+    pthread_mutex_lock(&d->lock);
+    struct version *v = version_of(d, ns, service, version);
+    if (v != NULL)
+        *out = (struct directory_entry){port_hold(v->port), pb_pool_hold(v->pool), v->source,
+                                        v->generation};
+    pthread_mutex_unlock(&d->lock);
+    return v == NULL ? -STATUS_NOT_FOUND : 0;
 }
 
 static int find_locked(struct directory *d, struct str ns, struct str service, struct str version,

@@ -248,7 +248,8 @@ static bool find_route(struct request *r) {
         return false;
     }
     struct str clean = buf_str(&at->clean);
-    const struct route *route = route_find(r->view->table, r->ns, buf_str(&at->normal));
+    const struct route *route =
+        route_find_version(r->view->table, r->ns, buf_str(&at->normal), r->head.version);
     if (route != NULL && has_prefix(clean, route->prefix)) {
         r->route = route;
         return true;

@@ -17,6 +17,7 @@ enum kind {
     KIND_PLAIN,
     KIND_TYPE,
     KIND_NS,
+    KIND_VERSION,
     KIND_OLD_NS,
     KIND_TIMEOUT,
     KIND_TRACE,
@@ -32,6 +33,7 @@ static enum kind kind_of(struct str name) {
     case 11: return str_is(name, "traceparent") ? KIND_TRACE : KIND_PLAIN;
     case 12:
         if (str_is(name, "content-type")) return KIND_TYPE;
+        if (str_is(name, "mica-version")) return KIND_VERSION;
         return str_is(name, "grpc-timeout") ? KIND_TIMEOUT : KIND_PLAIN;
     case 13: return str_is(name, "authorization") ? KIND_SECRET : KIND_PLAIN;
     case 14:
@@ -51,6 +53,7 @@ void head_read(struct head *h, const struct http_header *headers, size_t count) 
         switch (kind_of(headers[i].name)) {
         case KIND_TYPE: h->content_type = value; break;
         case KIND_NS: h->ns = value; break;
+        case KIND_VERSION: h->version = value; break;
         case KIND_OLD_NS: old_ns = value; break;
         case KIND_TIMEOUT: h->timeout = value; break;
         case KIND_TRACE: h->traceparent = value; break;

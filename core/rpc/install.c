@@ -34,7 +34,7 @@ static struct str keep(char **to, const char *text) {
 // A route and its strings in one allocation; takes the references of `entry` when it succeeds.
 static struct route *route_new(const RouteProto *r, const struct directory_entry *entry,
                                const struct pb_method *method) {
-    size_t n = strlen(r->service) + strlen(r->endpoint) + strlen(r->prefix);
+    size_t n = strlen(r->service) + strlen(r->endpoint) + strlen(r->prefix) + strlen(r->version);
     struct route *route = malloc(sizeof *route + n);
     if (route == NULL) return NULL;
     *route = (struct route){.port = entry->port,
@@ -45,6 +45,7 @@ static struct route *route_new(const RouteProto *r, const struct directory_entry
     char *to = (char *)(route + 1);
     route->service = keep(&to, r->service);
     route->endpoint = keep(&to, r->endpoint);
+    route->version = keep(&to, r->version);
     route->prefix = keep(&to, r->prefix);
     return route;
 }
@@ -85,6 +86,8 @@ static int add_route(struct install *in, const RouteProto *r, struct err *err) {
     buf_append_str(&in->key, str_of(r->namespace_));
     buf_append_byte(&in->key, '\0');
     buf_append_str(&in->key, str_of(r->path));
+    if (r->by_version) buf_append(&in->key, "", 1);
+    if (r->by_version) buf_append_str(&in->key, str_of(r->version));
     struct route *replaced = map_get(&in->table->routes, buf_str(&in->key));
     if (in->key.failed || map_put(&in->table->routes, buf_str(&in->key), route) < 0) {
         route_delete(route);

@@ -57,6 +57,19 @@ const struct route *route_find(const struct route_table *t, struct str ns, struc
     return route != NULL ? route : find(t, (struct str){"", 0}, path);
 }
 
+const struct route *route_find_version(const struct route_table *t, struct str ns, struct str path,
+                                       struct str version) {
+    const struct route *route = route_find(t, ns, path);
+    if (version.n == 0 || (route != NULL && str_equal(route->version, version))) return route;
+    struct buf key = {0}; // few requests name a version
+    buf_append_str(&key, path);
+    buf_append_byte(&key, '\0');
+    buf_append_str(&key, version);
+    route = key.failed ? NULL : route_find(t, ns, buf_str(&key));
+    buf_free(&key);
+    return route;
+}
+
 // ---- slots
 
 struct route_slot *route_slot_new(void) {

@@ -30,8 +30,21 @@ int directory_put(struct directory *d, const char *ns, const char *service, cons
                   struct port *port, struct pb_pool *pool,
                   bool (*owns)(const void *source, struct str proto_file), const void *source,
                   uint32_t generation);
+// The same with a place among the versions: a lookup without version finds the one with the highest order; of equal ones,
+// the newest.
+int directory_put_at(struct directory *d, const char *ns, const char *service, const char *version,
+                     struct port *port, struct pb_pool *pool,
+                     bool (*owns)(const void *source, struct str proto_file), const void *source,
+                     uint32_t generation, uint64_t order);
 void directory_remove(struct directory *d, const char *ns, const char *service,
                       const char *version);
+// The same, unless another generation has taken the version's place; 0: whichever.
+void directory_withdraw(struct directory *d, const char *ns, const char *service,
+                        const char *version, uint32_t generation);
+// The contract of a version (empty: the one that a lookup finds), with `source` as put; looks as directory_find does. The
+// caller drops port and pool. -STATUS_NOT_FOUND.
+int directory_look(struct directory *d, struct str ns, struct str service, struct str version,
+                   struct directory_entry *out);
 // Looks in `ns`, then among the platform's (namespace ""). 0, -STATUS_UNAVAILABLE (no such service), -STATUS_UNIMPLEMENTED
 // (no such endpoint; the text suggests). `endpoint` is "Group.Method"; `version` may be empty.
 int directory_find(struct directory *d, struct str ns, struct str service, struct str version,
@@ -45,6 +58,7 @@ struct route {
     struct pb_pool *pool;
     const struct pb_method *method;
     struct str service;  // the service's name, for errors: "posts"
+    struct str version;  // its version: "v2"
     struct str endpoint; // "Posts.Save"
     struct str prefix;   // api only, see core.proto
     bool public;
@@ -53,7 +67,8 @@ struct route {
 
 struct route_table {
     atomic_uint refs;
-    struct map routes; // namespace, '\0', path -> struct route *
+    struct map
+        routes; // namespace, '\0', path (and '\0', version: see Route.by_version) -> struct route *
     struct blob
         *loopback; // an encoded Account without issuer, or NULL: nobody is trusted by address
 };
@@ -70,6 +85,10 @@ struct route_table *route_table_hold(struct route_table *t);
 void route_table_drop(struct route_table *t);
 // Looks in the namespace, then among the routes of every namespace.
 const struct route *route_find(const struct route_table *t, struct str ns, struct str path);
+
+// The same for a request that names a version (empty: it does not).
+const struct route *route_find_version(const struct route_table *t, struct str ns, struct str path,
+                                       struct str version);
 
 // Builds a table from an encoded mica.core.v1.InstallRequest; services that are not in the directory are listed in `missing`
 // (encoded InstallResponse). Any thread.

@@ -117,6 +117,7 @@ static void hand_in_requests(struct instance *i, struct budget *b, int64_t now) 
             message_delete_chain(mail);
             continue;
         }
+        atomic_fetch_add_explicit(&i->begun, 1, memory_order_relaxed);
         vm_receive(i->vm, m);
         while (mail != NULL) {
             struct message *follows = message_of(mail);
@@ -186,6 +187,8 @@ static bool turn(struct runnable *r) {
     size_t open = i->vm == NULL ? 0 : vm_open_requests(i->vm);
     atomic_store_explicit(&i->open, (unsigned)open, memory_order_relaxed);
     atomic_store_explicit(&i->memory, i->vm == NULL ? 0 : vm_memory(i->vm), memory_order_relaxed);
+    uint64_t faults = i->faults_before + (i->vm == NULL ? 0 : vm_faults(i->vm));
+    atomic_store_explicit(&i->faults, faults, memory_order_relaxed);
     if (instance_state(i) != INSTANCE_STOPPED) arm(i);
     return more;
 }
@@ -213,6 +216,7 @@ static void free_instance(struct port *port) {
     assert(i->vm == NULL && i->control == NULL && mpsc_empty(&i->box.control) &&
            mpsc_empty(&i->box.requests));
     pending_free(&i->pending);
+    pthread_mutex_destroy(&i->error_lock);
     free(i);
 }
 
@@ -224,6 +228,7 @@ struct instance *instance_new(const struct instance_config *config, struct err *
         return NULL;
     }
     port_init(&i->port, &OPS);
+    pthread_mutex_init(&i->error_lock, NULL);
     i->config = *config;
     i->config.vm.self = &i->port;
     i->runnable.turn = turn;

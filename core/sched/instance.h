@@ -11,6 +11,8 @@
 #include "sched/sched.h"
 #include "vm/vm.h"
 
+#include <pthread.h>
+
 // NEW -> STARTING -> SERVING -> (DRAINING -> STOPPING) -> STOPPED. A VM that must be replaced goes back to STARTING, after
 // WAITING when that happens too often. FAILED: the first start failed; it waits to be stopped.
 enum instance_state {
@@ -56,8 +58,13 @@ struct instance {
     atomic_uint open; // vm_open_requests after the last turn
     atomic_uint restarts;
     atomic_size_t memory;
+    _Atomic(uint64_t) begun;    // requests handed in
+    _Atomic(uint64_t) faults;   // vm_faults of all VMs so far
+    pthread_mutex_t error_lock; // of last_error
+    char last_error[300];       // why a VM was replaced or did not start; "" while that has not been
     // Of the thread that runs it.
     struct vm *vm;
+    uint64_t faults_before; // of VMs that are gone
     struct pending pending;
     struct mpsc_node *control, *control_last; // control messages that did not fit in a turn
     bool reported;                            // `started` has been called

@@ -15,6 +15,7 @@
 #include "base/log.h"
 
 #include <assert.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #define CLOSE_TOGETHER (10 * NS_PER_SECOND)
@@ -37,6 +38,7 @@ static void end_vm(struct instance *i) {
     if (i->vm == NULL) return;
     struct vm *vm = i->vm;
     i->vm = NULL;
+    i->faults_before += vm_faults(vm);
     vm_delete(vm);
 }
 
@@ -60,9 +62,37 @@ static void retry(struct instance *i, int64_t now) {
     enter(i, INSTANCE_WAITING);
 }
 
+// Into the service's own log.
+__attribute__((format(printf, 3, 4))) static void say(const struct instance *i,
+                                                      enum log_level level, const char *format,
+                                                      ...) {
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    const struct vm_config *c = &i->config.vm;
+    struct log_entry e = {.level = level,
+                          .source = i->label,
+                          .ns = str_of(c->ns),
+                          .service = str_of(c->service),
+                          .version = str_of(c->version),
+                          .instance = c->instance,
+                          .text = str_of(text)};
+    log_write(&e);
+}
+
+// For who looks at the service's status.
+static void remember(struct instance *i, const char *text) {
+    pthread_mutex_lock(&i->error_lock);
+    snprintf(i->last_error, sizeof i->last_error, "%s", text);
+    pthread_mutex_unlock(&i->error_lock);
+}
+
 static void start_failed(struct instance *i, int64_t now, int status, const char *text) {
+    remember(i, text);
     if (i->reported) {
-        log_printf(LOG_ERROR, i->label, "the fresh instance does not start: %s", text);
+        say(i, LOG_ERROR, "the fresh instance does not start: %s", text);
         retry(i, now);
         return;
     }
@@ -92,9 +122,10 @@ static void replace_condemned(struct instance *i, int64_t now) {
         start_failed(i, now, -STATUS_RESOURCE_EXHAUSTED, text);
         return;
     }
+    remember(i, text);
     vm_cancel_all(i->vm, STATUS_RESOURCE_EXHAUSTED, text);
     retry(i, now);
-    log_printf(LOG_WARN, i->label, "%s: a fresh instance takes over (restart %u)", text,
+    say(i, LOG_WARN, "%s: a fresh instance takes over (restart %u)", text,
                atomic_load(&i->restarts));
 }
 
@@ -162,7 +193,11 @@ void life_before_mail(struct instance *i, int64_t now) {
         begin_draining(i);
         drain(i, now);
         break;
-    case INSTANCE_DRAINING: drain(i, now); break;
+    case INSTANCE_DRAINING:
+        if (!i->cancelled && atomic_load(&i->stop_until) < i->end_at) // hurried
+            i->end_at = atomic_load(&i->stop_until);
+        drain(i, now);
+        break;
     case INSTANCE_STOPPING:
         if (now >= i->end_at) stopped(i);
         break;
@@ -190,7 +225,7 @@ void life_after_run(struct instance *i, int64_t now) {
         enter(i, INSTANCE_SERVING);
         report(i, 0, "");
     } else if (instance_state(i) == INSTANCE_STOPPING) {
-        if (i->hook_status < 0) log_printf(LOG_WARN, i->label, "on_stop failed: %s", i->hook_text);
+        if (i->hook_status < 0) say(i, LOG_WARN, "on_stop failed: %s", i->hook_text);
         stopped(i);
     }
 }

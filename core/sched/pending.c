@@ -131,6 +131,7 @@ struct message *pending_take(struct pending *p, struct mpsc_node **mail) {
     *mail = NULL;
     struct pending_entry *e = p->first;
     if (e != NULL) {
+        assert(e->prev == NULL);
         struct message *m = e->request;
         *mail = e->mail;
         unlink_entry(p, e);

@@ -25,6 +25,7 @@ struct service {
     struct service_config config; // its texts are copies
     char **natives;
     uint32_t generation;
+    int64_t made_at;
     atomic_int state;
     atomic_uint turn; // where the next choice begins, so that equals take turns
     // Starting.
@@ -36,6 +37,7 @@ struct service {
     // Stopping.
     service_stopped stopped;
     void *stopped_user;
+    atomic_bool stop_begun; // the two above are set
     atomic_uint to_stop;
     _Atomic(uint64_t) finished;
     unsigned count;
@@ -130,6 +132,7 @@ static void stop_instances(struct service *s, int64_t drain, service_stopped sto
     int64_t until = clock_now() + drain;
     s->stopped = stopped;
     s->stopped_user = user;
+    atomic_store(&s->stop_begun, true);
     port_hold(&s->port); // the last instance may end, and drop the creator's, before the loop does
     for (unsigned n = 0; n < s->count; n++) instance_stop(s->instances[n], until);
     port_drop(&s->port);
@@ -140,6 +143,12 @@ void service_stop(struct service *s, int64_t drain, service_stopped stopped, voi
     assert(before != STOPPING);
     (void)before;
     stop_instances(s, drain, stopped, user);
+}
+
+void service_hurry(struct service *s, int64_t drain) {
+    if (!atomic_load(&s->stop_begun)) return; // a moment ago: it will have its whole time
+    int64_t until = clock_now() + drain;
+    for (unsigned n = 0; n < s->count; n++) instance_stop(s->instances[n], until);
 }
 
 // ---- starting
@@ -217,6 +226,7 @@ struct service *service_start(const struct service_config *config, service_start
     struct service *s = calloc(1, sizeof *s + count * sizeof s->instances[0]);
     if (s == NULL) goto fail;
     port_init(&s->port, &OPS);
+    s->made_at = clock_now();
     s->generation = atomic_fetch_add(&generations, 1) + 1;
     s->started = started;
     s->started_user = user;
@@ -237,6 +247,23 @@ fail:
     return NULL;
 }
 
+void service_count(struct service *s, struct service_counts *out) {
+    *out = (struct service_counts){.instances = s->count, .started = s->made_at};
+    for (unsigned n = 0; n < s->count; n++) {
+        struct instance *i = s->instances[n];
+        out->serving += instance_state(i) == INSTANCE_SERVING;
+        out->restarts += atomic_load_explicit(&i->restarts, memory_order_relaxed);
+        out->memory += atomic_load_explicit(&i->memory, memory_order_relaxed);
+        out->begun += atomic_load_explicit(&i->begun, memory_order_relaxed);
+        out->faults += atomic_load_explicit(&i->faults, memory_order_relaxed);
+        out->open += instance_load(i);
+        pthread_mutex_lock(&i->error_lock);
+        if (i->last_error[0] != '\0')
+            memcpy(out->last_error, i->last_error, sizeof out->last_error);
+        pthread_mutex_unlock(&i->error_lock);
+    }
+}
+
 struct port *service_port(struct service *s) {
     return &s->port;
 }
@@ -247,3 +274,17 @@ uint32_t service_generation(const struct service *s) { return s->generation; }
 const char *service_name(const struct service *s) { return s->config.name; }
 const char *service_version(const struct service *s) { return s->config.version; }
 const char *service_ns(const struct service *s) { return s->config.ns; }
+uint64_t service_order(const struct service *s) { return s->config.order; }
+struct service *service_of_port(struct port *port) {
+    return of_port(port);
+}
+
+struct vm_limits service_limits(const struct service *s) {
+    struct vm_limits l = s->config.limits;
+    if (l.memory == 0) l.memory = VM_LIMITS.memory;
+    if (!(l.deadline > 0)) l.deadline = VM_LIMITS.deadline;
+    if (l.concurrency == 0) l.concurrency = VM_LIMITS.concurrency;
+    if (l.queue == 0) l.queue = VM_LIMITS.queue;
+    if (l.message == 0) l.message = VM_LIMITS.message;
+    return l;
+}

@@ -17,6 +17,7 @@ struct service_config {
     const char *name;
     const char *version;
     unsigned instances;
+    uint64_t order; // among versions, see directory_put_at
     struct source *source;
     struct vm_limits limits;
     const char *const *natives;
@@ -34,6 +35,23 @@ struct service *service_start(const struct service_config *config, service_start
 // Refuses new requests, waits up to `drain` nanoseconds for those at work, cancels the rest with UNAVAILABLE.
 void service_stop(struct service *service, int64_t drain, service_stopped stopped, void *user);
 
+// What its instances do now and have done since the start. Any thread.
+struct service_counts {
+    unsigned instances;
+    unsigned serving;
+    unsigned restarts;
+    uint64_t memory; // bytes
+    uint64_t begun;  // requests
+    uint64_t faults; // of them: see vm_faults
+    uint64_t open;   // at work or waiting
+    int64_t started; // clock_now
+    char last_error[300];
+};
+void service_count(struct service *service, struct service_counts *out);
+
+// After service_stop, while it has not come to its end: `drain` nanoseconds from now at most.
+void service_hurry(struct service *service, int64_t drain);
+
 struct port *
 service_port(struct service *service); // where requests go; hold it to keep the service's memory
 struct source *service_source(struct service *service);
@@ -41,6 +59,9 @@ uint32_t service_generation(const struct service *service);
 const char *service_name(const struct service *service);
 const char *service_version(const struct service *service);
 const char *service_ns(const struct service *service);
+uint64_t service_order(const struct service *service);
+struct vm_limits service_limits(const struct service *service); // in force: with the defaults
+struct service *service_of_port(struct port *port);             // of service_port
 
 // Reads a definition in a bare VM, on a worker. `done` is called there with an encoded mica.core.v1.Definition or a fault.
 typedef void (*service_described)(void *user, struct blob *take_definition, const struct err *err);

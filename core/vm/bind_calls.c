@@ -136,6 +136,14 @@ static void add_metadata(struct vm *vm, lua_State *L, int table) {
     for (size_t i = 0; i < n; i++) add_pair(vm, L, table, keys[i]);
 }
 
+// A dialled target has no contract: the caller may say how the method streams.
+static void add_kind(struct vm *vm, lua_State *L, int options) {
+    lua_getfield(L, options, "kind");
+    if (!lua_isnil(L, -1))
+        metadata_add(&vm->scratch_metadata, str_of(":kind"), str_of(luaL_checkstring(L, -1)));
+    lua_pop(L, 1);
+}
+
 static struct call_options options_read(struct vm *vm, lua_State *L, int arg,
                                         const struct route *route) {
     struct call_options options = {0};
@@ -163,6 +171,7 @@ static struct call_options options_read(struct vm *vm, lua_State *L, int arg,
     lua_getfield(L, arg, "metadata");
     if (!lua_isnil(L, -1)) add_metadata(vm, L, lua_gettop(L));
     lua_pop(L, 4);
+    if (route->path != NULL) add_kind(vm, L, arg);
     return options;
 }
 

@@ -11,7 +11,6 @@
 #include "base/random.h"
 #include "vm/vm_internal.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -147,13 +146,8 @@ static int unbase64(lua_State *L) { return convert(L, base64_decode); }
 
 // ---- named values: log fields and metric tags
 
-struct pair {
-    struct str key;
-    struct str value;
-};
-
 static int by_key(const void *a, const void *b) {
-    struct str x = ((const struct pair *)a)->key, y = ((const struct pair *)b)->key;
+    struct str x = ((const struct log_pair *)a)->key, y = ((const struct log_pair *)b)->key;
     int order = memcmp(x.p, y.p, x.n < y.n ? x.n : y.n);
     return order != 0 ? order : (x.n > y.n) - (x.n < y.n);
 }
@@ -181,7 +175,7 @@ static struct str value_text(lua_State *L) {
 
 // Reads the table at `index` into a sorted list. The texts stay on the stack, which holds them; `what` names the table in
 // messages.
-static size_t read_pairs(lua_State *L, int index, const char *what, struct pair list[FIELDS_MAX]) {
+static size_t read_pairs(lua_State *L, int index, const char *what, struct log_pair list[FIELDS_MAX]) {
     size_t n = 0;
     if (lua_isnoneornil(L, index)) return 0;
     luaL_checktype(L, index, LUA_TTABLE);
@@ -201,16 +195,6 @@ static size_t read_pairs(lua_State *L, int index, const char *what, struct pair 
     return n;
 }
 
-// The request that speaks, and the trace it belongs to.
-static void add_request(struct buf *fields, const struct request *r) {
-    static const unsigned char NO_TRACE[16];
-    if (r == NULL) return;
-    buf_printf(fields, " request=%016" PRIx64, r->context->request_id);
-    if (memcmp(r->context->trace_id, NO_TRACE, sizeof NO_TRACE) == 0) return;
-    buf_append_text(fields, " trace=");
-    hex_encode(fields, (struct str){(const char *)r->context->trace_id, sizeof NO_TRACE});
-}
-
 // log(level, text, fields)
 static int log_line(lua_State *L) {
     struct vm *vm = bind_vm(L);
@@ -219,13 +203,9 @@ static int log_line(lua_State *L) {
         return luaL_error(L, "no log level \"%s\"", lua_tostring(L, 1));
     struct str text = bind_str(L, 2);
     if (!log_wants((enum log_level)level)) return 0;
-    struct pair list[FIELDS_MAX];
+    struct log_pair list[FIELDS_MAX];
     size_t n = read_pairs(L, 3, "log fields", list);
-    struct buf fields = {0}; // nothing below calls Lua
-    for (size_t i = 0; i < n; i++) log_field(&fields, list[i].key, list[i].value);
-    add_request(&fields, request_running(vm));
-    log_record((enum log_level)level, vm_log_source(vm).p, text, buf_str(&fields));
-    buf_free(&fields);
+    vm_log_fields(vm, (enum log_level)level, request_running(vm), text, list, n);
     return 0;
 }
 
@@ -272,7 +252,7 @@ static int metric(lua_State *L) {
     if (KIND[kind] == METRIC_COUNTER && !(value >= 0)) {
         return luaL_error(L, "a count only grows: use metrics.gauge for what also falls");
     }
-    struct pair list[FIELDS_MAX];
+    struct log_pair list[FIELDS_MAX];
     size_t n = read_pairs(L, 4, "tags", list);
     for (size_t i = 0; i < n; i++) check_tag(L, list[i].key);
     struct buf labels = {0}; // nothing below calls Lua

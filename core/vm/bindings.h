@@ -48,8 +48,8 @@
 //                               "server" "client" "bidi"), repeatable | nil, code, message
 //   dial(address, path)         target; bodies are JSON texts, both ways
 //   call(target, request, options) (w)        the response. options or nil: timeout (seconds), metadata
-//                               (strings or lists of strings), as_service (boolean), namespace (only of
-//                               dialled targets)
+//                               (strings or lists of strings), as_service (boolean), namespace and kind
+//                               ("unary" "server" "client" "bidi"; only of dialled targets)
 //   open(target, request or nil, options) (w)   a stream
 // Streams; also the third argument of handlers (the second where the client streams)
 //   send(stream, message) (w)

@@ -39,6 +39,7 @@ struct pb_lua *route_codec(struct vm *vm, lua_State *L, struct route *route) {
         if (codec == NULL) {
             if (lua != NULL) pb_lua_delete(lua);
             luaL_error(L, "not enough memory");
+            return NULL; // luaL_error does not come back, which compilers are not told
         }
         codec->pool = pool;
         codec->lua = lua;

@@ -5,6 +5,7 @@
 // generation, so a number that somebody kept finds nothing instead of something else. Lua sees a number
 // (generation * 2^20 + index, exact in a double) or a userdata that holds both; on the wire it is index | generation << 32.
 // Nothing depends on finalizers. Only the thread that runs the VM.
+#include "base/random.h"
 #include "vm/vm_internal.h"
 
 #include <assert.h>
@@ -36,7 +37,9 @@ int handle_add(struct vm *vm, struct handle *h, enum handle_kind kind) {
         if (vm->slot_count == 0) vm->slot_count = 1; // 0 means none
         if (vm->slot_count >= vm->slot_cap && grow(vm) != 0) return -STATUS_RESOURCE_EXHAUSTED;
         index = vm->slot_count++;
-        vm->slots[index].generation = 1;
+        // Not 1: the port outlives the VM, and a late answer to its predecessor's call must not be taken
+        // for one of ours.
+        vm->slots[index].generation = (uint32_t)random_u64();
     }
     vm->slots[index].handle = h;
     h->index = index;

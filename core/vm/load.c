@@ -58,7 +58,10 @@ static int take_function(lua_State *L, int definition, const char *name) {
 static void load_body(struct vm *vm, lua_State *L, void *arg) {
     const struct source_file *main = source_file(vm->config.source, str_of("main.lua"));
     (void)arg;
-    if (main == NULL) luaL_error(L, "the service has no main.lua");
+    if (main == NULL) {
+        luaL_error(L, "the service has no main.lua");
+        return;
+    }
     const char *mode =
         vm->config.source->folder == NULL ? "bt" : "t"; // what is built in may be bytecode
     if (luaL_loadbufferx(L, main->content->p, main->content->n, "@main.lua", mode) != 0)

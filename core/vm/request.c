@@ -162,9 +162,17 @@ static void send_response(struct vm *vm, struct request *r, int status, struct m
     if (port_send(r->reply, m) < 0) message_delete(m);
 }
 
+static bool is_fault(int status) {
+    const unsigned faults = 1u << STATUS_UNKNOWN | 1u << STATUS_DEADLINE_EXCEEDED |
+                            1u << STATUS_RESOURCE_EXHAUSTED | 1u << STATUS_INTERNAL |
+                            1u << STATUS_UNAVAILABLE | 1u << STATUS_DATA_LOSS;
+    return status > 0 && status < 32 && (faults >> status & 1) != 0;
+}
+
 void request_answer(struct vm *vm, struct request *r, int status, struct msg_fault *fault,
                     struct blob *body) {
     if (!r->answered && r->kind == REQUEST_RPC) {
+        if (is_fault(status)) vm->faults++;
         hash_remove(vm, r);
         send_response(vm, r, status, fault, body);
         r->answered = true;

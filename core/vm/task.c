@@ -258,6 +258,7 @@ struct task *task_waiting(struct vm *vm, lua_State *L, const char *function) {
     if (vm->loading || vm->config.bare || t == NULL) {
         luaL_error(L, "main.lua declares, handlers act: %s cannot be used while it is loaded",
                    function);
+        return NULL;
     }
     if (!lua_isyieldable(L)) {
         luaL_error(L,
@@ -392,6 +393,15 @@ static bool ask_library(struct vm *vm, lua_State *L, int value, int traceback) {
     return true;
 }
 
+// Who hears of a hook's end is who deploys the service: a bug in it is no secret to them.
+static void tell_author(struct vm *vm, const char *text) {
+    const struct request *r = request_running(vm);
+    bool hook = r != NULL && (r->kind == REQUEST_START || r->kind == REQUEST_STOP);
+    if (!hook || text == NULL || vm->outcome.status != STATUS_INTERNAL) return;
+    msg_fault_delete(vm->outcome.fault);
+    vm->outcome.fault = msg_fault_new(str_of(text), (struct str){"", 0}, NULL);
+}
+
 void task_error(struct vm *vm, lua_State *L, lua_State *co, int status) {
     struct str none = {"", 0};
     const char *text = raised_text(L, -1);
@@ -407,6 +417,7 @@ void task_error(struct vm *vm, lua_State *L, lua_State *co, int status) {
         vm_log(vm, LOG_ERROR, request_running(vm), str_of(lua_tostring(L, -1)));
         outcome_set(vm, STATUS_INTERNAL, str_of("internal error"), none, NULL);
     }
+    tell_author(vm, text);
     lua_pop(L, 2);
 }
 

@@ -65,17 +65,6 @@ int vm_timer_set(struct vm *vm, struct timer *timer, int64_t at) {
 
 void vm_timer_clear(struct vm *vm, struct timer *timer) { heap_remove(&vm->timers, &timer->node); }
 
-void vm_log(struct vm *vm, enum log_level level, const struct request *r, struct str text) {
-    struct buf fields = {0};
-    char id[20];
-    if (r != NULL) {
-        snprintf(id, sizeof id, "%016llx", (unsigned long long)r->context->request_id);
-        log_field(&fields, str_of("request"), str_of(id));
-    }
-    log_record(level, vm->log_source, text, buf_str(&fields));
-    buf_free(&fields);
-}
-
 // ---- the way in
 
 static int trampoline(lua_State *L) {
@@ -407,3 +396,5 @@ void vm_cancel_all(struct vm *vm, int status, const char *text) {
 bool vm_condemned(const struct vm *vm) { return vm->condemned || arena_hit_hard(vm->arena); }
 
 size_t vm_memory(const struct vm *vm) { return arena_used(vm->arena); }
+
+uint64_t vm_faults(const struct vm *vm) { return vm->faults; }

@@ -68,3 +68,6 @@ size_t vm_open_requests(
 void vm_cancel_all(struct vm *vm, int status, const char *text); // the end of the drain time
 bool vm_condemned(const struct vm *vm); // it hit the hard memory line: replace it
 size_t vm_memory(const struct vm *vm);
+// Requests so far that ended with a status that is the service's fault (UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED,
+// INTERNAL, UNAVAILABLE, DATA_LOSS).
+uint64_t vm_faults(const struct vm *vm);

@@ -243,6 +243,7 @@ struct vm {
     struct request *requests;
     struct request **hash;
     size_t hash_cap, hash_count;
+    uint64_t faults;          // rpc: answered with a status that is the service's fault
     size_t open;              // rpc and background
     size_t working;           // rpc
     size_t nested;            // of these, those that wait for a call

@@ -13,7 +13,11 @@ const char *vm_memory_text(struct vm *vm); // "memory limit of 64 MB reached"
 int vm_timer_set(struct vm *vm, struct timer *timer, int64_t at);
 void vm_timer_clear(struct vm *vm, struct timer *timer);
 void vm_hook_finish(struct vm *vm, struct hook *hook, int status, struct str text);
+
+// ---- log.c
 void vm_log(struct vm *vm, enum log_level level, const struct request *r, struct str text);
+void vm_log_fields(struct vm *vm, enum log_level level, const struct request *r, struct str text,
+                   const struct log_pair *fields, size_t count);
 
 // ---- handle.c
 int handle_add(struct vm *vm, struct handle *h,

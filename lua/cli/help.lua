@@ -1,36 +1,35 @@
--- mica help [COMMAND]
+-- mica help [COMMAND [COMMAND]]
 
-local console = require "lib.console"
-local suggest = require "mica.suggest"
+local commands = require "lib.commands"
+local help = require "lib.help"
+local suggestions = require "lib.suggestions"
 
-local function overview(cli)
-  local lines = { "mica [global flags] <command> [arguments] [flags]", "" }
-  for _, name in ipairs(cli.commands) do
-    table.insert(lines, ("  %-10s %s"):format(name, console.load(name).summary))
-  end
-  local flags = {
-    "",
-    "Global flags, before the command:",
-    "  --address HOST:PORT   the server's proxy (MICA_ADDRESS, 127.0.0.1:8081)",
-    "  --namespace NAME      (MICA_NAMESPACE, mica)",
-    "  --timeout DURATION    (MICA_TIMEOUT, 30s)",
-    "",
-    "`mica help COMMAND` shows a command's flags and examples.",
-  }
-  for _, line in ipairs(flags) do table.insert(lines, line) end
-  return table.concat(lines, "\n")
+local function names_of(group)
+  local names = {}
+  for name in pairs(group.commands) do table.insert(names, name) end
+  return names
 end
 
 return {
-  summary = "Show the commands, or how to use one.",
-  examples = { "mica help", "mica help server" },
-  parser = function(parser) parser:argument("command", "The command."):args "?" end,
+  examples = { "mica help", "mica help run", "mica help env add" },
+  parser = function(parser)
+    parser:argument("command", "The command."):args "?"
+    parser:argument("part", "Of a group of commands: which one."):args "?"
+  end,
   run = function(cli, args)
-    if not args.command then return cli:print(overview(cli)) end
-    for _, name in ipairs(cli.commands) do
-      if name == args.command then return cli:print(cli:help(name)) end
+    local name = args.command
+    if not name then return cli:print(help.overview()) end
+    if not commands.find(name) then
+      cli:usage_hint("mica help", "unknown command %q%s", name, suggestions.hint(name, commands.names))
     end
-    local near = suggest.nearest(args.command, cli.commands)
-    return cli:usage_error(("unknown command %q"):format(args.command), near and "try: mica help " .. near)
+    local command = require(name)
+    if not command.commands then return cli:print(help.command(name, command)) end
+    if not args.part then return cli:print(help.group(name, command)) end
+    local part = command.commands[args.part]
+    if not part then
+      cli:usage_hint("mica help " .. name, "unknown command %q%s", name .. " " .. args.part,
+        suggestions.hint(args.part, names_of(command), name .. " "))
+    end
+    cli:print(help.command(name .. " " .. args.part, part))
   end,
 }

@@ -25,7 +25,7 @@
 -- -h. The global flags (-e --address --namespace --token -o --timeout --no-color -q -v) are accepted by every command at any
 -- place, unless the command has a flag of that name; they are in `cli`, not in `args`.
 --
--- The first word may also name a service: see `not_a_command` below. The module lib/dynamic.lua is
+-- The first word may also name a service: see lib/runner.lua. The module lib/dynamic.lua is
 --   dynamic.run(cli, words) -> true, exit code   when words[1] is a service that the server knows; false, names if not
 -- where words are all that followed the global flags, unparsed, and names are services for a suggestion (or nil).
 -- It parses with flags.scan (lib/flags.lua).
@@ -33,40 +33,12 @@
 local mica = require "mica"
 local console = require "lib.console"
 
-local function not_a_command(cli, words)
-  local commands = require "lib.commands"
-  local word = words[1]
-  if not word:find "^%l[%l%d.-]*$" then cli:usage_hint("mica help", "unknown command %q", word) end
-  local known, code = require("lib.dynamic").run(cli, words)
-  if known then return code end
-  local found
-  found, code = cli.files.try_run("mica-" .. word, { unpack(words, 2) })
-  if found then return code end
-  local names = {}
-  for _, name in ipairs(commands.names) do table.insert(names, name) end
-  for _, name in ipairs(type(code) == "table" and code or {}) do table.insert(names, name) end
-  local near = require("lib.suggestions").nearest(word, names)
-  cli:usage_hint(near and "mica " .. near or "mica help", "unknown command or service %q", word)
-end
-
---- Runs the command that `words` say, global flags first.
----@param cli mica.cli.Console
----@param words string[]
----@return integer? code
-local function run(cli, words)
-  local flags = require "lib.flags"
-  words = flags.take_global(cli, words)
-  if not words[1] then words = { "help" } end
-  if not require("lib.commands").find(words[1]) then return not_a_command(cli, words) end
-  return flags.run_command(cli, words)
-end
-
 return mica.service {
   handlers = {},
   on_start = function()
     mica.spawn(function()
       local cli = console.open(mica.native "cli")
-      cli.native.Exit { code = require("lib.errors").guard(cli, run, cli, cli.arguments) }
+      cli.native.Exit { code = require("lib.errors").guard(cli, require("lib.runner").run, cli.arguments) }
     end)
   end,
 }

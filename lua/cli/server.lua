@@ -1,16 +1,13 @@
 -- mica server: checks its flags, then the process becomes the server.
 
+local flags = require "lib.flags"
+
 local LEVELS = { trace = true, debug = true, info = true, warn = true, error = true, off = true }
 
-local function count(text)
-  local n = tonumber(text)
-  if n and n >= 0 and n <= 256 and n == math.floor(n) then return n end
-end
-
-local function folders(cli, flags)
+local function folders(cli, given)
   local list = {}
-  if #flags > 0 then
-    for _, folder in ipairs(flags) do table.insert(list, cli:path(folder)) end
+  if #given > 0 then
+    for _, folder in ipairs(given) do table.insert(list, cli:path(folder)) end
   else
     for folder in cli:setting(nil, "MICA_RUN", ""):gmatch "[^:]+" do table.insert(list, cli:path(folder)) end
   end
@@ -20,12 +17,13 @@ end
 local function truth(text) return text == "1" or text == "true" or text == "yes" end
 
 return {
-  summary = "Run the server.",
   examples = {
     "mica server",
     "mica server --run ./helloworld --run ./posts",
     "mica server --data /var/lib/mica --api 127.0.0.1:0 --proxy 127.0.0.1:0 --log-level debug",
   },
+  text = "Prints a line when all answers, and goes on until it gets SIGTERM or Ctrl-C, or `mica shutdown`: then calls that\n"
+    .. "are under way finish.",
   parser = function(parser)
     parser:option("--data", "Folder of the data (MICA_DATA, ~/.mica/data)."):argname "DIR"
     parser:option("--api", "Address of the API gateway (MICA_API, 127.0.0.1:8080)."):argname "ADDR"
@@ -38,24 +36,22 @@ return {
     parser:flag("--insecure", "Allow addresses beyond this machine without encryption (MICA_INSECURE).")
   end,
   run = function(cli, args)
-    local io = count(cli:setting(args.io, "MICA_IO", "0"))
-    local workers = count(cli:setting(args.workers, "MICA_WORKERS", "0"))
-    if not io then return cli:usage_error "--io: expected a number from 0 to 256" end
-    if not workers then return cli:usage_error "--workers: expected a number from 0 to 256" end
     local level = cli:setting(args.log_level, "MICA_LOG_LEVEL", "info")
     if not LEVELS[level] then
-      return cli:usage_error(("--log-level: %q is none of trace, debug, info, warn, error, off"):format(level))
+      cli:usage("--log-level: %q is none of trace, debug, info, warn, error, off", level)
     end
+    local insecure = args.insecure
+    if insecure == nil then insecure = truth(cli:setting(nil, "MICA_INSECURE", "")) end
     local home = cli.environment.HOME or "."
     cli.native.Serve {
       data = cli:path(cli:setting(args.data, "MICA_DATA", home .. "/.mica/data")),
       api = cli:setting(args.api, "MICA_API", "127.0.0.1:8080"),
       proxy = cli:setting(args.proxy, "MICA_PROXY", "127.0.0.1:8081"),
-      io = io,
-      workers = workers,
+      io = flags.count(cli, cli:setting(args.io, "MICA_IO", "0"), "--io", 0, 256),
+      workers = flags.count(cli, cli:setting(args.workers, "MICA_WORKERS", "0"), "--workers", 0, 256),
       run = folders(cli, args.run),
       log_level = level,
-      insecure = args.insecure or truth(cli:setting(nil, "MICA_INSECURE", "")),
+      insecure = insecure,
     }
   end,
 }

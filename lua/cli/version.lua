@@ -3,8 +3,9 @@
 local mica = require "mica"
 
 return {
-  summary = "Show the version of this program.",
-  examples = { "mica version" },
-  parser = function() end,
-  run = function(cli) cli:print("mica " .. mica.version) end,
+  examples = { "mica version", "mica -o json version" },
+  run = function(cli)
+    if cli.output == "json" then return cli:value { version = mica.version } end
+    cli:print(cli.output == "name" and mica.version or "mica " .. mica.version)
+  end,
 }

@@ -259,9 +259,20 @@ local function dial_target(dialled, path, json)
   return target
 end
 
+-- Besides the options of every call: kind, of a method whose contract is not known here.
+local function split_kind(opts)
+  local rest = {}
+  for key, value in pairs(opts) do
+    if key ~= "kind" then rest[key] = value end
+  end
+  return rest, opts.kind
+end
+
 local function dial_options(dialled, opts)
+  local kind
+  if opts ~= nil then opts, kind = split_kind(opts) end
   local o = opts == nil and {} or read_options(opts).core
-  o.namespace = dialled.namespace
+  o.namespace, o.kind = dialled.namespace, kind
   if dialled.metadata then
     local all = {}
     for key, value in pairs(dialled.metadata) do all[key] = value end
@@ -283,7 +294,8 @@ function Dialled:call(path, json, opts)
   return text
 end
 
---- Opens a stream; the messages are JSON texts. `json` is nil where the method takes a stream.
+--- Opens a stream; the messages are JSON texts. `json` is nil where the method takes a stream. With `kind` ("unary",
+--- "server", "client", "bidi") it may be a call of any kind, also one that answers once or never.
 ---@param path string
 ---@param json? string
 ---@param opts? mica.CallOptions

@@ -46,6 +46,37 @@ local function describe_message(message)
   return { name = message:match("[^.]+$"), type = message, values = describe_fields(message, 1, {}, { left = MAX_VALUES }) }
 end
 
+local function show(value) return type(value) == "string" and ("%q"):format(value) or tostring(value) end
+
+-- A rule of `validate` for people: "required; from 1 to 200".
+local function describe_rule(rule)
+  if rule == "required" then return "required" end
+  local parts = {}
+  if rule.required then parts[#parts + 1] = "required" end
+  if rule.min ~= nil and rule.max ~= nil then
+    parts[#parts + 1] = ("from %s to %s"):format(show(rule.min), show(rule.max))
+  elseif rule.min ~= nil then
+    parts[#parts + 1] = "at least " .. show(rule.min)
+  elseif rule.max ~= nil then
+    parts[#parts + 1] = "at most " .. show(rule.max)
+  end
+  if rule.match then parts[#parts + 1] = "like " .. rule.match end
+  if rule.one_of then
+    local values = {}
+    for i, value in ipairs(rule.one_of) do values[i] = show(value) end
+    parts[#parts + 1] = "one of " .. table.concat(values, ", ")
+  end
+  if rule.default ~= nil then parts[#parts + 1] = "default " .. show(rule.default) end
+  if rule.check and #parts == 0 then parts[1] = "checked" end
+  return table.concat(parts, "; ")
+end
+
+local function describe_rules(rules)
+  local texts = {}
+  for path, rule in next, rules or {} do texts[path] = describe_rule(rule) end
+  return texts
+end
+
 local function describe_method(method)
   return {
     name = method.endpoint,
@@ -59,6 +90,7 @@ local function describe_method(method)
     request = describe_message(method.input),
     response = describe_message(method.output),
     http = method.http or "",
+    rules = describe_rules(method.rules),
   }
 end
 

@@ -300,8 +300,11 @@ local function bug(err, traceback)
   last_bug, last_traceback = nil, nil
   local text = text_of(err)
   if traceback and traceback:sub(1, #text) == text then traceback = traceback:sub(#text + 1):gsub("^\n", "") end
-  core.log("error", with_place(text, traceback), { traceback = traceback })
-  return "INTERNAL", "internal error", own_id(), nil
+  text = with_place(text, traceback)
+  core.log("error", text, { traceback = traceback })
+  local ctx = core.context()
+  local starting = ctx and core.ctx(ctx, "kind") == "start" -- who hears of it is the one who deploys the service
+  return "INTERNAL", starting and text or "internal error", own_id(), nil
 end
 
 --- core.on_error: what the caller hears of an error that left a handler.

@@ -9,17 +9,25 @@ local routes = {}
 
 ---@class mica.routes.Options
 ---@field door "api" | "proxy"
----@field compile fun(service: table): table[]   the routes (mica.core.v1.Route) of one service
+---@field compile fun(service: table): table[]   the routes (mica.core.v1.Route) of one version of a service
 
 -- Until identity is built: who calls from this machine is the administrator of the namespace that it names.
 local LOOPBACK = { id = "admin", name = "admin", type = "user", scopes = { "admin" } }
+
+-- The doors lead to what runs on this server.
+local function is_here(service)
+  for _, node in ipairs(service.nodes) do
+    if node.address == "" then return true end
+  end
+  return false
+end
 
 -- Begins to follow; call it in on_start. Returns a function that waits until a revision of the registry is installed.
 ---@param options mica.routes.Options
 ---@return fun(revision: integer) sync
 function routes.follow(options)
   local native = mica.native "routes"
-  local services = {} -- "namespace\0name" -> { newest version's service, versions = { version -> service }, order }
+  local services = {} -- "namespace\0name" -> version -> service
   local seen, installed = 0, 0
   local bell, idle = mica.channel(), false
   local waiting = {} -- a list of { revision =, channel = }
@@ -29,33 +37,39 @@ function routes.follow(options)
     local service = event.service
     if not service then return end
     local key = service.namespace .. "\0" .. service.name
-    local entry = services[key] or { versions = {}, order = {} }
-    for i, version in ipairs(entry.order) do
-      if version == service.version then
-        table.remove(entry.order, i)
-        break
-      end
-    end
-    if event.type == "DELETED" then
-      entry.versions[service.version] = nil
-    else
-      entry.versions[service.version] = service
-      table.insert(entry.order, service.version)
-    end
-    services[key] = entry.order[1] and entry or nil
+    local versions = services[key] or {}
+    versions[service.version] = event.type ~= "DELETED" and is_here(service) and service or nil
+    services[key] = next(versions) and versions or nil
   end
 
+  local function add(all, taken, found)
+    for _, route in ipairs(found) do
+      local key = route.namespace .. "\0" .. route.path
+      if taken[key] then
+        mica.log.warn("two services answer the same path; the first keeps it",
+          { path = route.path, first = taken[key], second = route.service })
+      else
+        taken[key] = route.service
+        table.insert(all, route)
+      end
+    end
+  end
+
+  -- A call that names no version goes to the one with the highest order; the others' routes are for calls that name them.
   local function compile_all()
     local all, taken = {}, {}
-    for _, entry in mica.sorted(services) do
-      for _, route in ipairs(options.compile(entry.versions[entry.order[#entry.order]])) do
-        local key = route.namespace .. "\0" .. route.path
-        if taken[key] then
-          mica.log.warn("two services answer the same path; the first keeps it",
-            { path = route.path, first = taken[key], second = route.service })
-        else
-          taken[key] = route.service
-          table.insert(all, route)
+    for _, versions in mica.sorted(services) do
+      local first
+      for _, service in mica.sorted(versions) do
+        if not first or service.order > first.order then first = service end
+      end
+      add(all, taken, options.compile(first))
+      for _, service in mica.sorted(versions) do
+        if service ~= first then
+          for _, route in ipairs(options.compile(service)) do
+            route.by_version = true
+            table.insert(all, route)
+          end
         end
       end
     end

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-LONGEST_FILE, LONGEST_HEADER = 600, 400
+LONGEST_FILE, LONGEST_HEADER = 600, 450
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK|WIP)\b")
 ENDS_PROCESS = re.compile(r"(?<![\w.>])(exit|_exit|abort|quick_exit)\s*\(")
 UNSAFE = re.compile(r"(?<![\w.>])(strcpy|strcat|sprintf|vsprintf|gets|strtok|atoi|atol|alloca)\s*\(")
@@ -43,8 +43,8 @@ def check_c(name, lines):
         if "\t" in line:
             yield number, "a tab"
         code = code_of(line)
-        if in_core and name.count("/") > 1 and ENDS_PROCESS.search(code):
-            yield number, "nothing below main ends the process"
+        if in_core and name.count("/") > 1 and ENDS_PROCESS.search(code) and "//" not in line:
+            yield number, "nothing below main ends the process, unless the line says why"
         if in_core and UNSAFE.search(code):
             yield number, "a function without a bound"
 

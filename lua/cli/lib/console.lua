@@ -29,12 +29,12 @@
 --   cli:ask(prompt)                   a line from the terminal; nil at its end.
 --   cli:confirm(question, yes)        a destructive command: `yes` is the flag --yes. Returns, or raises: asked on a
 --                                     terminal, refused elsewhere.
---   cli:secret(word, what)            a secret: "-", "@file", or a prompt when it is nil; refused as a plain argument on a
---                                     terminal.
+--   cli:secret(word, what)            a secret: "-" (a terminal asks for it and does not show it) or "@file", nil as "-";
+--                                     refused as a plain argument on a terminal.
 --   cli:name(word)                    name, version of `name[@version]`; "." and paths name the folder's service.
 --   cli:path(path)                    an absolute path without "." and ".." parts.
 -- Settings: flag, then variable, then environment file, then default.
---   cli:address() cli:namespace() cli:token() cli:timeout() (a duration; nil as asked for by "none")
+--   cli:address() cli:namespace() cli:token() cli:timeout() (seconds, and whether they were asked for)
 --   cli.output ("table", "json", "name")  cli.quiet  cli.verbose  cli.terminal (standard output is one)
 --   cli:setting(flag, variable, default)  for a command's own flags.
 -- The server (lib/connection.lua): cli:server(), which connects nothing by itself.
@@ -186,11 +186,11 @@ function Console:confirm(question, yes)
 end
 
 function Console:secret(word, what)
-  if word == nil then
-    if not self.input_is_terminal then self:usage("%s: give - (standard input) or @file", what) end
+  if self.input_is_terminal and (word == nil or word == "-") then
     return self:ask(what .. ": ", true) or self:usage("%s is needed", what)
   end
-  if self.input_is_terminal and word ~= "-" and word:sub(1, 1) ~= "@" then
+  if word == nil then self:usage("%s: give - (standard input) or @file", what) end
+  if self.input_is_terminal and word:sub(1, 1) ~= "@" then
     self:usage("%s: a secret is not given as an argument, where others can see it: leave it out, or give - or @file", what)
   end
   return (self:content(word):gsub("\r?\n$", ""))
@@ -251,8 +251,9 @@ end
 --- The token to show to the server; nil without a login.
 function Console:token()
   local token = self:setting(self.flags.token, "MICA_TOKEN")
-  if token then return (self:content(token):gsub("%s+$", "")) end
-  return require("lib.config").token(self, self:place())
+  if token == nil then return require("lib.config").token(self, self:place()) end
+  if token == "-" then return self:secret(token, "token") end
+  return (self:content(token):gsub("%s+$", ""))
 end
 
 --- Seconds, and whether somebody asked for them.

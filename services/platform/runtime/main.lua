@@ -1,186 +1,291 @@
--- The runtime: reads services from folders, starts them, replaces and stops them, and tells the registry.
+-- The runtime: deploys services from uploaded bundles, replaces, scales and stops them, restores them when the server starts,
+-- and tells the registry.
 --
--- A version of a service is the hash of its folder's content. The life of a deployment: read (files and contract)
--- -> describe (main.lua in a bare VM) -> start (instances, on_start) -> register -> routes of both doors installed.
--- Only then is it done, so a call right after it arrives. What it replaces is taken out of the registry first and
--- drained after.
+-- The steps are in deployments.lua; bundles.lua has the uploads, records.lua what is kept in system.db, jobs.lua what goes on
+-- when a client has gone.
+--
+-- `mica server --run DIR` deploys from the folder, without a tag. Such a service is not stored, and for this run of the server it
+-- stands in the place of a stored one of the same name. When somebody updates it, it becomes a stored one.
 
 local mica = require "mica"
-local errors, log = mica.errors, mica.log
+local bundles = require "bundles"
+local deployments = require "deployments"
+local jobs = require "jobs"
+local records = require "records"
+local report = require "report"
+local errors, log, time = mica.errors, mica.log, mica.time
 
-local DRAIN = 60 -- seconds that a replaced version may still work on what it has begun
+local DRAIN = 60
 local MAX_INSTANCES = 1000
+local RESTORED_AT_A_TIME = 8
 
-local running = {} -- "namespace\0name" -> { version =, source = }
-local busy = {} -- the same key -> true while a change is under way
+local OPERATOR = "mica" -- the namespace whose administrators may end the server
 
-local function platform()
-  return {
-    deploy = mica.native "deploy",
-    server = mica.native "server",
-    registry = mica.client "registry",
-    api = mica.client "api",
-    proxy = mica.client "proxy",
-  }
-end
+local platform_names = {} -- a set
+local gateway = "" -- HOST:PORT
 
-local function wait_for_routes(p, revision)
-  mica.all {
-    api = function() p.api.Sync { revision = revision } end,
-    proxy = function() p.proxy.Sync { revision = revision } end,
-  }
-end
-
-local function register(p, namespace, name, version, definition)
-  return p.registry.Register({
-    service = {
-      name = name,
-      version = version,
-      namespace = namespace,
-      description = definition.description,
-      endpoints = definition.endpoints,
-      nodes = { { id = name .. "@" .. version } },
-      metadata = definition.metadata,
-    },
-  }).revision
-end
+-- ---- checks
 
 local function check_name(name)
-  if not name:match "^[a-z][a-z0-9-]*$" and not name:match "^[a-z][a-z0-9-]*%.[a-z0-9.-]*[a-z0-9]$" then
+  if #name > 63 or not name:match "^[a-z][a-z0-9-]*$" and not name:match "^[a-z][a-z0-9-]*%.[a-z0-9.-]*[a-z0-9]$" then
     error(errors.invalid_argument(
       "%q is no name for a service: letters a-z, digits, '-' and '.', beginning with a letter", name))
   end
+  if platform_names[name] then
+    error(errors.invalid_argument("%q is the name of one of the platform's own services: choose another", name))
+  end
 end
 
--- One change of a service at a time: the second is told so instead of waiting for an unknown time.
-local function exclusively(key, fn)
-  if busy[key] then error(errors.aborted "another change of this service is under way: try again") end
-  busy[key] = true
-  local ok, result = pcall(fn)
-  busy[key] = nil
-  if not ok then error(result, 0) end
-  return result
+local function check_tag(tag)
+  if #tag > 63 or tag ~= "" and not tag:match "^[%w][%w._-]*$" then
+    error(errors.invalid_fields { version = "letters, digits, '.', '_' and '-', at most 63" })
+  end
 end
 
-local function stop_replaced(p, namespace, name, old)
-  mica.background(function()
-    p.deploy.Stop({ namespace = namespace, service = name, version = old.version, drain = DRAIN },
-      { timeout = DRAIN + 15 })
-    p.deploy.Release { source = old.source }
-  end)
-end
-
-local function start(p, namespace, name, req, read, definition)
-  local key = namespace .. "\0" .. name
-  return exclusively(key, function()
-    local old = running[key]
-    local version = read.hash:sub(1, 8)
-    if old and old.version == version then
-      p.deploy.Release { source = read.source }
-      return version
-    end
-    p.deploy.Start {
-      source = read.source,
-      namespace = namespace,
-      service = name,
-      version = version,
-      instances = req.instances == 0 and 1 or req.instances,
-      limits = definition.limits,
-    }
-    local revision = register(p, namespace, name, version, definition)
-    if old then
-      revision = p.registry.Deregister({ name = name, version = old.version, namespace = namespace }).revision
-    end
-    running[key] = { version = version, source = read.source }
-    wait_for_routes(p, revision)
-    if old then stop_replaced(p, namespace, name, old) end
-    return version
-  end)
-end
-
-local function deploy(p, namespace, req)
-  if req.instances > MAX_INSTANCES then
+local function check_instances(instances)
+  if instances > MAX_INSTANCES then
     error(errors.invalid_fields { instances = ("at most %d"):format(MAX_INSTANCES) })
   end
-  local read = p.deploy.Read { folder = req.folder }
-  local ok, result = pcall(function()
-    local definition = p.deploy.Describe { source = read.source, name = req.name }
-    local name = req.name ~= "" and req.name or definition.name ~= "" and definition.name or read.name
-    check_name(name)
-    local version = start(p, namespace, name, req, read, definition)
-    for _, warning in ipairs(definition.warnings) do log.warn(warning, { service = name }) end
-    return { name = name, version = version, warnings = definition.warnings }
-  end)
+end
+
+local function warn(d)
+  for _, warning in ipairs(d.warnings) do log.warn(warning, { service = d.name }) end
+end
+
+-- Loads a source for fn, and gives it back when fn fails.
+local function with_source(origin, name, fn)
+  local source = deployments.load(origin, name)
+  local ok, result = pcall(fn, source)
   if ok then return result end
-  mica.try(p.deploy.Release, { source = read.source })
+  deployments.release(source.number)
   error(result, 0)
+end
+
+-- The same for an uploaded bundle: one that cannot be deployed is not kept.
+local function with_bundle(blob, name, fn)
+  local ok, result = pcall(bundles.hold, blob, function() return with_source({ blob = blob }, name, fn) end)
+  bundles.settled(blob)
+  bundles.discard(blob) -- unless it is deployed now
+  if ok then return result end
+  error(result, 0)
+end
+
+-- ---- changes
+
+local function url_of(d) return ("http://%s/%s"):format(gateway, (d.name:gsub("%.", "/"))) end
+
+-- What a job did, as the answer to its client.
+local function answer(d, began, result)
+  warn(d)
+  deployments.wait_for_routes(result.revision)
+  return {
+    service = report.one(d),
+    changed = true,
+    contract_changes = result.changes,
+    seconds = time.now() - began,
+    url = url_of(d),
+  }
+end
+
+local function create(request, source)
+  local definition = source.definition
+  local name = request.name ~= "" and request.name or definition.name ~= "" and definition.name or source.name
+  check_name(name)
+  return deployments.exclusively(request.namespace, name, function()
+    local d = { namespace = request.namespace, name = name, tag = request.tag }
+    local result = deployments.create(d, {
+      source = source, instances = request.instances, blob = request.blob, folder = request.folder,
+      origin = request.origin, owner = request.owner,
+    })
+    return answer(d, request.began, result)
+  end)
+end
+
+local function unchanged(d, began)
+  return { service = report.one(d), changed = false, seconds = time.now() - began, url = url_of(d) }
+end
+
+local function update(d, request, source)
+  local same = d.status == "RUNNING" and source.hash == d.hash
+  if same and request.instances == d.instances then
+    deployments.release(source.number)
+    return unchanged(d, request.began)
+  end
+  local result = deployments.update(d, {
+    source = source, instances = request.instances, blob = request.blob, folder = request.folder,
+    origin = request.origin, owner = request.owner,
+  })
+  return answer(d, request.began, result)
 end
 
 ---@type mica.runtime.v1.Runtime.Server
 local Runtime = {}
 
 function Runtime.Create(ctx, req)
-  ctx:authorize "admin"
-  return deploy(platform(), ctx.namespace, req)
+  local account = ctx:authorize "admin"
+  bundles.check_source("source", req.source)
+  check_tag(req.version)
+  check_instances(req.instances)
+  if req.name ~= "" then check_name(req.name) end
+  local request = {
+    namespace = ctx.namespace, name = req.name, tag = req.version, blob = req.source, origin = req.origin,
+    instances = req.instances == 0 and 1 or req.instances, owner = account.name, began = time.now(),
+  }
+  return jobs.run(function()
+    return with_bundle(req.source, req.name, function(source) return create(request, source) end)
+  end)
+end
+
+function Runtime.Update(ctx, req)
+  local account = ctx:authorize "admin"
+  if req.source ~= "" then bundles.check_source("source", req.source) end
+  check_instances(req.instances)
+  local namespace, began = ctx.namespace, time.now()
+  return jobs.run(function()
+    return deployments.exclusively(namespace, req.name, function()
+      local d = deployments.find(namespace, req.name, req.version)
+      local given = req.source ~= ""
+      local request = {
+        instances = req.instances == 0 and d.instances or req.instances,
+        blob = d.blob, folder = d.folder,
+        origin = req.origin ~= "" and req.origin or d.origin,
+        owner = account.name,
+        began = began,
+      }
+      if given then request.blob, request.folder = req.source, nil end
+      local function change(source) return update(d, request, source) end
+      if given then return with_bundle(req.source, d.name, change) end
+      return with_source({ blob = d.blob, folder = d.folder }, d.name, change)
+    end)
+  end)
 end
 
 function Runtime.Delete(ctx, req)
   ctx:authorize "admin"
-  local p, key = platform(), ctx.namespace .. "\0" .. req.name
-  local found = running[key]
-  if not found or req.version ~= "" and req.version ~= found.version then
-    error(errors.not_found("no service %q runs in namespace %q", req.name, ctx.namespace))
-  end
-  exclusively(key, function()
-    local revision =
-      p.registry.Deregister({ name = req.name, version = found.version, namespace = ctx.namespace }).revision
-    running[key] = nil
-    wait_for_routes(p, revision)
-    p.deploy.Stop { namespace = ctx.namespace, service = req.name, version = found.version, drain = 10 }
-    p.deploy.Release { source = found.source }
+  local namespace = ctx.namespace
+  local drain = req.now and 0 or req.drain > 0 and math.min(req.drain, 3600) or DRAIN
+  return jobs.run(function()
+    return deployments.exclusively(namespace, req.name, function()
+      local d = deployments.find(namespace, req.name, req.version)
+      return { finished = deployments.delete(d, drain) }
+    end)
   end)
 end
 
+function Runtime.Read(ctx, req)
+  return { services = report.list(ctx.namespace, req) }
+end
+
+function Runtime.Logs(ctx, req, stream)
+  report.logs(ctx.namespace, req, stream)
+end
+
+function Runtime.Shutdown(ctx)
+  local account = ctx:authorize "admin"
+  if ctx.namespace ~= OPERATOR then
+    error(errors.permission_denied("only administrators of namespace %q may end the server", OPERATOR))
+  end
+  log.info("the server is asked to stop", { by = account.name })
+  mica.native("server").Stop {}
+end
+
+---@type mica.runtime.v1.Source.Server
+local Source = {}
+
+function Source.Upload(ctx, stream)
+  ctx:authorize "admin"
+  return { source = bundles.receive(ctx, stream) }
+end
+
+-- ---- the start of the server
+
 -- The platform's own services are running already (the core started them): they only have to be known.
-local function register_platform(p, names)
+local function register_platform(names)
+  local deploy, registry = mica.native "deploy", mica.client "registry"
   local revision = 0
   for _, name in ipairs(names) do
-    local read = p.deploy.Read { folder = "platform:" .. name }
-    local definition = p.deploy.Describe { source = read.source, name = name }
-    revision = register(p, "", name, read.hash:sub(1, 8), definition)
-    p.deploy.Release { source = read.source }
+    platform_names[name] = true
+    local read = deploy.Read { folder = "platform:" .. name }
+    local definition = deploy.Describe { source = read.source, name = name }
+    local version = read.hash:sub(1, 8)
+    revision = registry.Register({
+      service = {
+        name = name, version = version, namespace = "",
+        description = definition.description,
+        endpoints = definition.endpoints,
+        nodes = { { id = name .. "@" .. version } },
+        metadata = definition.metadata,
+      },
+    }).revision
+    report.add_platform(name, version, read.hash)
+    deploy.Release { source = read.source }
   end
-  wait_for_routes(p, revision)
+  return revision
+end
+
+local function run_folder(namespace, folder)
+  local request = {
+    namespace = namespace, name = "", tag = "", folder = folder, origin = folder, instances = 1, owner = "",
+    began = time.now(),
+  }
+  return with_source({ folder = folder }, "", function(source) return create(request, source) end).service
 end
 
 -- A folder that cannot be run is reported and left out: the others, and the server, go on.
-local function run_folders(p, namespace, folders)
+local function run_folders(namespace, folders)
   for _, folder in ipairs(folders) do
-    local request = { folder = folder, name = "", instances = 0 }
-    local result, err = mica.try(deploy, p, namespace, request)
-    if result then
-      log.info("service is running", { service = result.name, version = result.version, folder = folder })
+    local service, err = mica.try(run_folder, namespace, folder)
+    if service then
+      log.info("service is running", { service = service.name, version = service.version, folder = folder })
     else
       log.error(("cannot run %s: %s"):format(folder, err.message))
     end
   end
 end
 
+-- Starts what is stored, a few at a time. Returns the registry's revision after the last one.
+local function restore(stored)
+  local waiting, last = {}, 0
+  for _, record in ipairs(stored) do
+    local d = deployments.add_stored(record)
+    if d then table.insert(waiting, d) end
+  end
+  local at = 0
+  local function work()
+    while at < #waiting do
+      at = at + 1
+      last = math.max(last, deployments.restore(waiting[at]) or 0)
+    end
+  end
+  local workers = {}
+  for i = 1, math.min(#waiting, RESTORED_AT_A_TIME) do workers[i] = work end
+  mica.all(workers)
+  return last
+end
+
 local function boot()
-  local p = platform()
-  local options = p.server.Options {}
-  register_platform(p, options.platform)
-  run_folders(p, "mica", options.run)
-  p.server.Ready {}
+  local server = mica.native "server"
+  local options = server.Options {}
+  gateway = options.api
+  local revision = register_platform(options.platform)
+  deployments.find_survivors()
+  local stored = records.load()
+  run_folders(OPERATOR, options.run)
+  revision = math.max(revision, restore(stored))
+  deployments.wait_for_routes(revision)
+  deployments.end_survivors()
+  bundles.start(deployments.uses)
+  server.Ready {}
 end
 
 return mica.service {
-  handlers = { Runtime = Runtime },
+  handlers = { Runtime = Runtime, Source = Source },
   on_start = function()
+    jobs.start()
     mica.spawn(function()
       local ok, err = pcall(boot)
       if not ok then
-        platform().server.Ready { fault = tostring(err) }
+        mica.native("server").Ready { fault = tostring(err) }
         error(err, 0)
       end
     end)

@@ -42,6 +42,7 @@ struct vm {
     struct vm_config config;
     struct fake_request *open;
     size_t open_count;
+    uint64_t faults;
     bool condemned;
     vm_hook_done starting;
     void *starting_user;
@@ -55,6 +56,7 @@ void source_drop(struct source *s) { atomic_fetch_sub(&s->refs, 1); }
 
 static void fake_answer(struct vm *vm, struct fake_request *r, int status, struct str body) {
     struct message *m = message_new(MSG_RESPONSE, r->m->call);
+    if (status != STATUS_OK) vm->faults++;
     m->status = status;
     m->generation = vm->config.instance; // so that a test sees who served
     m->body = blob_new(body.p, body.n);
@@ -179,6 +181,7 @@ void vm_cancel_all(struct vm *vm, int status, const char *text) {
 }
 bool vm_condemned(const struct vm *vm) { return vm->condemned; }
 size_t vm_memory(const struct vm *vm) { return 1000 + vm->open_count; }
+uint64_t vm_faults(const struct vm *vm) { return vm->faults; }
 
 static void fake_reset(void) {
     fake_made = fake_deleted = fake_on_stops = fake_load_failures = fake_start_failures = 0;

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+// What native_deploy.c and native_build.c share.
+#pragma once
+
+#include "native_deploy.h"
+
+// The context is a struct deploy.
+void native_deploy_read(void *context, struct message *take_request);
+void native_deploy_describe(void *context, struct message *take_request);
