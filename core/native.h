@@ -73,7 +73,6 @@ struct native_server {
     const char *const *platform; // names
     size_t platform_count;
     const char *api; // address that the gateway is bound to
-    const char *api; // "http://127.0.0.1:8080"
     void (*ready)(void *user, const char *fault); // any thread; fault "" when all is well
     void (*stop)(void *user);                     // any thread; begins to drain and returns
     void *user;

@@ -178,7 +178,7 @@ static bool hide(struct termios *before) {
     if (tcgetattr(STDIN_FILENO, before) < 0) return false;
     struct termios hidden = *before;
     hidden.c_lflag &= ~(tcflag_t)ECHO;
-    return tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden) == 0;
+    return tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden) == 0; // FLUSH: what was shown is not taken
 }
 
 static void answer_input(struct native_cli *c, struct message *request, int error, size_t n) {
@@ -205,9 +205,10 @@ static void read_some(struct main_work *work) {
         native_read(r->request, &mica__core__v1__read_input_request__descriptor);
     if (in == NULL) return;
     pthread_mutex_lock(&c->reading);
-    bool hidden = in->hidden && hide(&before);
-    int error = gather(c, in->line, &n);
-    if (hidden) tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+    bool hidden = in->hidden && hide(&before); // before the prompt asks for it
+    int error = write_all(STDERR_FILENO, (const uint8_t *)in->prompt, strlen(in->prompt));
+    if (error == 0) error = gather(c, in->line, &n);
+    if (hidden) tcsetattr(STDIN_FILENO, TCSADRAIN, &before);
     answer_input(c, r->request, error, n);
     pthread_mutex_unlock(&c->reading);
     protobuf_c_message_free_unpacked(&in->base, NULL);

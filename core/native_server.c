@@ -12,7 +12,6 @@ static void options(void *context, struct message *request) {
     response.platform = (char **)s->platform;
     response.n_platform = s->platform_count;
     response.api = (char *)s->api;
-    response.api = (char *)s->api;
     native_answer(request, &response.base);
 }
 

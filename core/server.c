@@ -52,7 +52,7 @@ struct server {
     uv_timer_t drain;
     int64_t drain_until;
     struct farewell *farewells;
-    char url[128]; // of the gateway
+    char gateway[128]; // its address; the acceptor closes before who has been told
     struct main_task ready_task, closed_task, stop_task;
     atomic_bool asked; // to stop, by runtime
     atomic_bool told; // runtime has said that it is ready, or not
@@ -254,7 +254,7 @@ static int make_parts(struct server *s, struct err *err) {
                                        .run_count = o->run_count,
                                        .platform = PLATFORM_NAMES,
                                        .platform_count = PLATFORM_COUNT,
-                                       .api = s->url,
+                                       .api = s->gateway,
                                        .ready = ready,
                                        .stop = stop_asked,
                                        .user = s};
@@ -325,9 +325,8 @@ int server_run(const struct server_options *options) {
         return complain(err.text);
     }
     if (bind_door(s, 0, &err) == 0 && bind_door(s, 1, &err) == 0) {
-        s->native.api = acceptor_address(s->acceptors[0]);
         watch_signals(s);
-        snprintf(s->url, sizeof s->url, "http://%s", acceptor_address(s->acceptors[0]));
+        snprintf(s->gateway, sizeof s->gateway, "%s", acceptor_address(s->acceptors[0]));
         platform_start(&s->platform, &s->parts, on_platform, s);
         main_loop_run(&s->parts.main);
         unwatch_signals(s);

@@ -20,25 +20,6 @@ local function read_metadata(cli, pairs_given)
   return metadata
 end
 
--- Each line is checked before it is sent; the first that is wrong ends the call.
-local function checked_lines(cli, contract, message)
-  local next_line = cli:lines()
-  return function()
-    local line = next_line()
-    if line and line:find "%S" then calling.check_body(cli, contract, message, line) end
-    return line
-  end
-end
-
-local function one_line(text)
-  local given = false
-  return function()
-    if given then return nil end
-    given = true
-    return text
-  end
-end
-
 -- What is sent: a body, or lines for a stream of requests.
 local function set_input(cli, request, endpoint, contract, message, word)
   if not endpoint.client_streaming then
@@ -49,7 +30,7 @@ local function set_input(cli, request, endpoint, contract, message, word)
     local text = cli:content(word)
     if word:sub(1, 1) ~= "@" then
       calling.check_body(cli, contract, message, text)
-      request.lines = one_line(text)
+      request.lines = calling.one_line(text)
       return
     end
     for line in text:gmatch "[^\n]+" do
@@ -57,7 +38,7 @@ local function set_input(cli, request, endpoint, contract, message, word)
     end
     request.lines = text:gmatch "[^\n]+"
   else
-    request.lines = checked_lines(cli, contract, message)
+    request.lines = calling.checked_lines(cli, contract, message)
   end
 end
 

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What callers do wrong and what handlers do wrong: a clear error each, and the server goes on."""
 
-import json
 
 import grpc
 import harness
@@ -190,7 +189,7 @@ class Refused(harness.Case):
 
     def refused(self, proto, main, pattern):
         folder = harness.write_service(harness.work_folder("refused"), "bad", proto, main)
-        done = self.server.mica("call", "runtime", "Runtime.Create", json.dumps({"folder": str(folder)}))
+        done = self.server.mica("run", str(folder))
         self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
         self.assertRegex(done.stderr, pattern)
         self.assert_error(self.server.post("/bad/call", {}), 404)
@@ -222,16 +221,16 @@ class Refused(harness.Case):
         self.refused(self.proto, "local mica = require 'mica'\nmica.sleep(1)\n", r"main\.lua:2: ")
 
     def test_no_folder(self):
-        done = self.server.mica("call", "runtime", "Runtime.Create", '{"folder":"/nonexistent/service"}')
+        done = self.server.mica("run", "/nonexistent/service")
         self.assertEqual(done.returncode, 1)
         self.assertIn("/nonexistent/service", done.stderr)
 
     def test_accepted_when_right(self):
         folder = harness.write_service(harness.work_folder("right"), "good", self.proto.replace("bad", "good"), self.main)
-        done = self.server.mica("call", "runtime", "Runtime.Create", json.dumps({"folder": str(folder)}))
+        done = self.server.mica("run", str(folder))
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(self.server.post("/good/bad/call", {}).status, 200)
-        done = self.server.mica("call", "runtime", "Runtime.Delete", '{"name":"good"}')
+        done = self.server.mica("kill", "good")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assert_error(self.server.post("/good/bad/call", {}), 404)
 

@@ -145,11 +145,14 @@ local function send_lines(stream, lines)
   stream:close_send()
 end
 
--- Sends while answers come: a stream of both sides may answer each message.
-local function start_sending(stream, lines)
+-- Sends while answers come: a stream of both sides may answer each message. When a line cannot be sent because of what it
+-- is, the call is broken off, and `request.fault` says why.
+local function start_sending(stream, request)
   return mica.spawn(function()
-    local ok, err = mica.try(send_lines, stream, lines)
-    if ok == nil and err and err.code ~= "CANCELLED" then error(err, 0) end
+    local ok, err = pcall(send_lines, stream, request.lines)
+    if ok or mica.errors.is(err) then return end -- why the call has ended is told to who receives
+    request.fault = err
+    stream:cancel()
   end)
 end
 
@@ -158,6 +161,7 @@ local function print_answers(cli, request, stream)
   for text in stream:messages() do
     if count == 0 and request.headers then print_headers(cli, stream:header()) end
     count = count + 1
+    request.printed = true
     if request.raw then
       write_raw(cli, text, request.raw)
     elseif request.kind == "server" or request.kind == "bidi" then
@@ -176,14 +180,15 @@ local function attempt(cli, request)
   local timeout = request.kind == "unary" and cli:timeout() or nil
   local opts = { kind = request.kind, metadata = request.metadata, timeout = timeout }
   local stream = cli:server():open(request.path, request.body, opts)
-  local sender = request.lines and start_sending(stream, request.lines)
-  print_answers(cli, request, stream)
+  local sender = request.lines and start_sending(stream, request)
+  local ok, err = pcall(print_answers, cli, request, stream)
   if sender then sender:cancel() end
+  if not ok then error(request.fault or err, 0) end
 end
 
--- May the call be made again? Nothing has been printed yet: an answer that began is not UNAVAILABLE.
+-- May the call be made again?
 local function again(request, err, count, started)
-  if err.code ~= "UNAVAILABLE" or request.lines then return false end
+  if err.code ~= "UNAVAILABLE" or request.lines or request.printed then return false end
   if count < request.retries then return true end
   return request.wait and mica.time.now() - started < request.wait
 end
@@ -224,6 +229,32 @@ function calling.check_body(cli, contract, message, text)
   value, fault = require("lib.fields").check(contract, message, value)
   if value == nil then cli:usage("%s", fault) end
   return value
+end
+
+--- The lines of standard input, for a stream of requests. Each is checked before it is sent; one that is wrong ends the call.
+---@param cli mica.cli.Console
+---@param contract table
+---@param message table
+---@return fun(): string?
+function calling.checked_lines(cli, contract, message)
+  local next_line = cli:lines()
+  return function()
+    local line = next_line()
+    if line and line:find "%S" then calling.check_body(cli, contract, message, line) end
+    return line
+  end
+end
+
+--- One text as the only line.
+---@param text string
+---@return fun(): string?
+function calling.one_line(text)
+  local given = false
+  return function()
+    if given then return nil end
+    given = true
+    return text
+  end
 end
 
 return calling

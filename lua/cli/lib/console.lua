@@ -167,8 +167,7 @@ end
 ---@param prompt string
 ---@param hidden? boolean what is typed is not shown
 function Console:ask(prompt, hidden)
-  self.native.Write { stream = ERR, data = prompt }
-  local answer = self.native.ReadInput { line = true, hidden = hidden }
+  local answer = self.native.ReadInput { line = true, hidden = hidden, prompt = prompt }
   if hidden then self.native.Write { stream = ERR, data = "\n" } end
   if answer.data == "" then return nil end
   return (answer.data:gsub("\r?\n$", ""))

@@ -104,14 +104,6 @@ local function body_of(cli, contract, message, read)
   return json
 end
 
-local function one(text)
-  return function()
-    local line = text
-    text = nil
-    return line
-  end
-end
-
 local function call(cli, contract, service, endpoint, arguments, version)
   local method = contract.methods[endpoint.name]
   local message = contract.messages[method.input]
@@ -134,9 +126,9 @@ local function call(cli, contract, service, endpoint, arguments, version)
   if not endpoint.client_streaming then
     request.body = body
   elseif read.json or #read.sets > 0 then
-    request.lines = one(body)
+    request.lines = calling.one_line(body)
   else
-    request.lines = cli:lines()
+    request.lines = calling.checked_lines(cli, contract, message)
   end
   calling.run(cli, request)
 end

@@ -65,7 +65,8 @@ function Writer:field(depth, message, field, path)
     return
   end
   local label = LABELS[field.label] or ""
-  if field.proto3_optional or self.proto2 and field.label == "LABEL_OPTIONAL" and not field.oneof_index then label = "optional " end
+  local optional = self.proto2 and field.label == "LABEL_OPTIONAL" and not field.oneof_index
+  if field.proto3_optional or optional then label = "optional " end
   self:line(depth, "%s%s %s = %d%s;", label, type_text(field), field.name, field.number, options_text(field))
 end
 

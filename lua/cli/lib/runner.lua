@@ -8,7 +8,9 @@ local runner = {}
 local function not_a_command(cli, words)
   local commands = require "lib.commands"
   local word = words[1]
-  if not word:find "^%l[%l%d.-]*$" and not word:find "^%l[%l%d.-]*@[%w._-]+$" then cli:usage_hint("mica help", "unknown command %q", word) end
+  if not word:find "^%l[%l%d.-]*$" and not word:find "^%l[%l%d.-]*@[%w._-]+$" then
+    cli:usage_hint("mica help", "unknown command %q", word)
+  end
   local known, code = require("lib.dynamic").run(cli, words)
   if known then return code end
   local found, program_code = cli.files.try_run("mica-" .. word, { unpack(words, 2) })
