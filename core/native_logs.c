@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// mica.core.v1.Logs: reading blocks on files, so it runs in the main loop's pool; a read that waits is answered on the log's
-// thread.
+// mica.core.v1.Logs: reading blocks on files, so it runs in the main loop's pool; a read that waits
+// is answered on the log's thread.
 #include "native_logs.h"
 
 #include "base/clock.h"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // mica.core.v1.System and mica.core.v1.Blobs.
 //
-// System: a request is read on the caller's thread and handed to the engine, whose threads answer it. What the engine works on
-// lies in the unpacked request, which is kept until then. Blobs: all of them block on files, so they run in the main
-// loop's pool.
+// System: a request is read on the caller's thread and handed to the engine, whose threads answer
+// it. What the engine works on lies in the unpacked request, which is kept until then. Blobs: all
+// of them block on files, so they run in the main loop's pool.
 #include "native_system.h"
 
 #include "base/clock.h"

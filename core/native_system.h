@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The context of mica.core.v1.System and mica.core.v1.Blobs: what the platform keeps in the data folder.
+// The context of mica.core.v1.System and mica.core.v1.Blobs: what the platform keeps in the data
+// folder.
 #pragma once
 
 #include "main_loop.h"

@@ -63,9 +63,8 @@ static void retry(struct instance *i, int64_t now) {
 }
 
 // Into the service's own log.
-__attribute__((format(printf, 3, 4))) static void say(const struct instance *i,
-                                                      enum log_level level, const char *format,
-                                                      ...) {
+__attribute__((format(printf, 3, 4))) static void
+say(const struct instance *i, enum log_level level, const char *format, ...) {
     char text[1024];
     va_list args;
     va_start(args, format);
@@ -126,7 +125,7 @@ static void replace_condemned(struct instance *i, int64_t now) {
     vm_cancel_all(i->vm, STATUS_RESOURCE_EXHAUSTED, text);
     retry(i, now);
     say(i, LOG_WARN, "%s: a fresh instance takes over (restart %u)", text,
-               atomic_load(&i->restarts));
+        atomic_load(&i->restarts));
 }
 
 // ---- drain and stop

@@ -2,16 +2,19 @@
 // Blobs as files:
 //
 //   FOLDER/uploads/NUMBER       what is being written
-//   FOLDER/blobs/ab/abcd...     what is complete; the first two digits make 256 folders, so that none grows too large
+//   FOLDER/blobs/ab/abcd...     what is complete; the first two digits make 256 folders, so that
+//                               none grows too large
 //
-// A blob appears whole or not at all: the upload's bytes are forced to the disk, then it is renamed, then the folder is
-// forced to the disk, and only then it is answered. What a crash leaves in uploads/ is removed at the next start. The name
-// is the hash that was computed while the bytes came in, so a blob never changes, and committing one that is there already
-// puts the same content in its place.
+// A blob appears whole or not at all: the upload's bytes are forced to the disk, then it is
+// renamed, then the folder is forced to the disk, and only then it is answered. What a crash leaves
+// in uploads/ is removed at the next start. The name is the hash that was computed while the bytes
+// came in, so a blob never changes, and committing one that is there already puts the same content
+// in its place.
 //
-// An upload is in the table from begin to its end. Whoever works on it marks it busy under the lock and then uses its file and
-// hash without the lock; expiring and closing leave busy ones alone. After a fault the upload is ended: what a failed write or
-// fsync has left in the file is not known.
+// An upload is in the table from begin to its end. Whoever works on it marks it busy under the lock
+// and then uses its file and hash without the lock; expiring and closing leave busy ones alone.
+// After a fault the upload is ended: what a failed write or fsync has left in the file is not
+// known.
 #include "store/blob.h"
 
 #include "base/clock.h"
@@ -270,7 +273,8 @@ static int publish(struct blobs *b, const struct upload *u, const char *name) {
     int folder = open_folder(b->blobs_folder, shard);
     if (folder < 0) return errno;
     int error = 0;
-    // The folder's own name must be on the disk before what is in it is said to be; it costs little when it is already.
+    // The folder's own name must be on the disk before what is in it is said to be; it costs little
+    // when it is already.
     if (fsync(b->blobs_folder) != 0 ||
         renameat(b->uploads_folder, upload_name(u->number).text, folder, name) != 0 ||
         fsync(folder) != 0)

@@ -1,23 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine's threads: one writer, and a few readers. What they do with the database is the driver's (sqlite.c).
+// The engine's threads: one writer, and a few readers. What they do with the database is the
+// driver's (sqlite.c).
 //
-// The writer. Batches come by a queue with many producers; the writer takes all that is there, in the order of their arrival,
-// and hands it to the driver as groups of at most GROUP batches. A group is one transaction with one wait for the disk,
-// which all its batches share: the more there is to do, the less each costs. While the disk works the next group gathers
-// by itself, so nobody waits for a group to fill. Only when the driver returns are the group's batches answered: an
+// The writer. Batches come by a queue with many producers; the writer takes all that is there, in
+// the order of their arrival, and hands it to the driver as groups of at most GROUP batches. A
+// group is one transaction with one wait for the disk, which all its batches share: the more there
+// is to do, the less each costs. While the disk works the next group gathers by itself, so nobody
+// waits for a group to fill. Only when the driver returns are the group's batches answered: an
 // answered batch is durable, and one that is not answered may or may not be.
 //
-// Bounds. What waits is counted (batches and bytes) when it is submitted and uncounted when it is answered; beyond the bounds
-// a submission is refused at once, so a slow disk makes itself felt as RESOURCE_EXHAUSTED and not as memory.
+// Bounds. What waits is counted (batches and bytes) when it is submitted and uncounted when it is
+// answered; beyond the bounds a submission is refused at once, so a slow disk makes itself felt as
+// RESOURCE_EXHAUSTED and not as memory.
 //
-// Readers take single requests from one queue under a lock, each on a connection of its own. Writers never wait for
-// readers nor readers for writers. A read is begun after it was submitted, so it sees all that was answered before.
+// Readers take single requests from one queue under a lock, each on a connection of its own.
+// Writers never wait for readers nor readers for writers. A read is begun after it was submitted,
+// so it sees all that was answered before.
 //
-// The end. engine_close turns `closed` under both locks; what was taken before is done and answered, then the threads end:
-// readers first, since the writer's connection must be the last one (it puts the log back into the file).
+// The end. engine_close turns `closed` under both locks; what was taken before is done and
+// answered, then the threads end: readers first, since the writer's connection must be the last one
+// (it puts the log back into the file).
 //
-// Waking: the queue tells who pushes whether it was empty, and only that one signals. The signal is given under the lock that
-// the writer holds when it looks at the queue for the last time before it sleeps, so it cannot be missed.
+// Waking: the queue tells who pushes whether it was empty, and only that one signals. The signal is
+// given under the lock that the writer holds when it looks at the queue for the last time before it
+// sleeps, so it cannot be missed.
 #include "store/engine.h"
 
 #include "store/driver.h"
@@ -176,7 +182,8 @@ void engine_close(struct engine *e) {
     if (e->closing_done) return;
     e->closing_done = true;
     atomic_store(&e->refusing, true);
-    // Whoever has seen that nothing is refused yet finishes its push; that takes no longer than the push itself.
+    // Whoever has seen that nothing is refused yet finishes its push; that takes no longer than the
+    // push itself.
     while (atomic_load(&e->submitting) > 0) sched_yield();
     pthread_mutex_lock(&e->lock);
     pthread_mutex_lock(&e->read_lock);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The storage engine: tables of records, each a key, a value and a version. A batch of writes is one transaction; it is
-// durable when it is answered.
+// The storage engine: tables of records, each a key, a value and a version. A batch of writes is
+// one transaction; it is durable when it is answered.
 //
-// Requests are the caller's memory, embedded in what they are for; they and all they point to stay untouched until `done`
-// is called, once, on a thread of the engine. `done` must not block; it may submit more. Any thread may submit.
+// Requests are the caller's memory, embedded in what they are for; they and all they point to stay
+// untouched until `done` is called, once, on a thread of the engine. `done` must not block; it may
+// submit more. Any thread may submit.
 //
-// Keys are bytes and ordered as such. A version is a number that the engine never gives twice: whoever has read a record and
-// writes it under `if_version` knows that nothing has happened to it in between, deletion and new creation included.
+// Keys are bytes and ordered as such. A version is a number that the engine never gives twice:
+// whoever has read a record and writes it under `if_version` knows that nothing has happened to it
+// in between, deletion and new creation included.
 #pragma once
 
 #include "base/buf.h"
@@ -65,15 +67,17 @@ struct engine_read {
     struct buf bytes;
 };
 
-// Opens the file, or makes it (for the owner only), brings its schema up to date, and starts the threads. NULL: `err` is one
-// line for the operator. A schema newer than this program knows is -STATUS_FAILED_PRECONDITION.
+// Opens the file, or makes it (for the owner only), brings its schema up to date, and starts the
+// threads. NULL: `err` is one line for the operator. A schema newer than this program knows is
+// -STATUS_FAILED_PRECONDITION.
 struct engine *engine_open(const char *path, unsigned readers, struct err *err);
 // Does what is queued, then ends threads and file; a later submit is refused.
 void engine_close(struct engine *e);
 void engine_delete(struct engine *e); // closes it if need be; accepts NULL
 
-// 0, or a negative status and `err`: it was not taken and `done` is not called. -STATUS_INVALID_ARGUMENT: beyond a limit
-// above; -STATUS_RESOURCE_EXHAUSTED: too much is waiting; -STATUS_UNAVAILABLE: the engine is closed.
+// 0, or a negative status and `err`: it was not taken and `done` is not called.
+// -STATUS_INVALID_ARGUMENT: beyond a limit above; -STATUS_RESOURCE_EXHAUSTED: too much is waiting;
+// -STATUS_UNAVAILABLE: the engine is closed.
 int engine_submit(struct engine *e, struct engine_batch *batch, struct err *err);
 int engine_submit_read(struct engine *e, struct engine_read *read, struct err *err);
 void engine_read_clear(struct engine_read *read); // frees the results

@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writing the log's files: one thread does it all.
 //
-// Logging. Whoever logs makes the line and puts it into a queue (the sink); it never waits for the disk. What waits is counted
-// in bytes; beyond the bound records are dropped and counted, and the count becomes a record itself, at most every REPORT.
-// The thread takes all that is queued, sorts it by service, and writes what each has with one call. Nothing is forced to the
-// disk: a crash of the machine may lose the last seconds of logs, a crash of the process only what was queued.
+// Logging. Whoever logs makes the line and puts it into a queue (the sink); it never waits for the
+// disk. What waits is counted in bytes; beyond the bound records are dropped and counted, and the
+// count becomes a record itself, at most every REPORT. The thread takes all that is queued, sorts
+// it by service, and writes what each has with one call. Nothing is forced to the disk: a crash of
+// the machine may lose the last seconds of logs, a crash of the process only what was queued.
 //
-// Files. A service has a folder; its newest file is appended to. A line that does not fit any more begins the next one, whose
-// number is greater by one; the first number is the time in seconds, so that numbers go on growing when a folder has been
-// emptied. The oldest files beyond the count are deleted, and so are those that have not been written to for `age`: when a
-// file begins, and hourly for all services. A file takes records for age / files only, so that little is kept beyond that.
-// Half a line that a crash has left is ended with a line feed when its file is opened again; it is no JSON, and readers pass
-// over it.
+// Files. A service has a folder; its newest file is appended to. A line that does not fit any more
+// begins the next one, whose number is greater by one; the first number is the time in seconds, so
+// that numbers go on growing when a folder has been emptied. The oldest files beyond the count are
+// deleted, and so are those that have not been written to for `age`: when a file begins, and hourly
+// for all services. A file takes records for age / files only, so that little is kept beyond that.
+// Half a line that a crash has left is ended with a line feed when its file is opened again; it is
+// no JSON, and readers pass over it.
 //
-// Reading is done by the caller's thread (log_scan.c), after what it may have seen being logged is written. A read that finds
-// nothing and may wait is handed to the log's thread, which looks again when that service has logged something.
+// Reading is done by the caller's thread (log_scan.c), after what it may have seen being logged is
+// written. A read that finds nothing and may wait is handed to the log's thread, which looks again
+// when that service has logged something.
 //
-// Owned by the thread: streams, waiting reads. `lock` is for going to sleep and for flushes. The files belong to one process:
-// the data folder is locked.
+// Owned by the thread: streams, waiting reads. `lock` is for going to sleep and for flushes. The
+// files belong to one process: the data folder is locked.
 #include "store/log_files.h"
 
 #include "base/clock.h"

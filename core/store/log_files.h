@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The log kept in files, for each service its own: FOLDER/NAMESPACE/SERVICE/SEQUENCE.log, lines of JSON (log_line.h), and
-// their reading. Namespace "" is the folder "_platform".
+// The log kept in files, for each service its own: FOLDER/NAMESPACE/SERVICE/SEQUENCE.log, lines of
+// JSON (log_line.h), and their reading. Namespace "" is the folder "_platform".
 #pragma once
 
 #include "base/mpsc.h"
@@ -45,8 +45,8 @@ struct log_kept {
     struct log_line line;
 };
 
-// The caller's memory: it and all that the query points to stay until `done`, which is called once: by log_files_read, or
-// later on the log's thread, where it must not wait.
+// The caller's memory: it and all that the query points to stay until `done`, which is called once:
+// by log_files_read, or later on the log's thread, where it must not wait.
 struct log_read {
     struct mpsc_node link; // first
     struct log_query query;

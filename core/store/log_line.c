@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // One record, one line:
 //
-//   {"time":1795341600.123456,"level":"INFO","version":"v2","instance":0,"text":"saved","fields":{"id":"7"},
-//    "request":"5f2c...","trace":"..."}
+//   {"time":1795341600.123456,"level":"INFO","version":"v2","instance":0,"text":"saved",
+//    "fields":{"id":"7"},"request":"5f2c...","trace":"..."}
 //
-// What is empty is left out. Line feeds and control characters are escaped, so a text cannot end its record and forge another
-// one, and a traceback is one line here.
+// What is empty is left out. Line feeds and control characters are escaped, so a text cannot end
+// its record and forge another one, and a traceback is one line here.
 //
-// The reader takes what the writer makes, in any order, and passes over members that it does not know, so that older programs
-// read newer files. It works in place: a text is never longer than its escaped form. All strings end with a NUL, so one
-// inside a text (\u0000) is read as U+FFFD.
+// The reader takes what the writer makes, in any order, and passes over members that it does not
+// know, so that older programs read newer files. It works in place: a text is never longer than its
+// escaped form. All strings end with a NUL, so one inside a text (\u0000) is read as U+FFFD.
 #include "store/log_line.h"
 
 #include "base/clock.h"
@@ -115,7 +115,8 @@ static int hex_digit(char c) {
     return -1;
 }
 
-// The four digits after \u; the writer makes them for single characters below 0x80 only. -1: malformed.
+// The four digits after \u; the writer makes them for single characters below 0x80 only. -1:
+// malformed.
 static int take_code(struct reader *r) {
     int code = 0;
     if (r->end - r->p < 4) return -1;

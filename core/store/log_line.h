@@ -25,6 +25,7 @@ struct log_line {
     size_t field_count;
 };
 
-// Reads a line, without its line feed, changing it. False: no line of ours (it was cut by a crash, or by hand).
+// Reads a line, without its line feed, changing it. False: no line of ours (it was cut by a crash,
+// or by hand).
 bool log_line_read(char *line, size_t n, struct log_line_field fields[LOG_FIELDS_MAX],
                    struct log_line *out);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading the files of a service's log. They are only appended to, line by line, and deleted as a whole, so any thread may
-// read them while the log's thread writes: what comes after the last line feed is not there yet, and a file that has gone
-// was the oldest.
+// Reading the files of a service's log. They are only appended to, line by line, and deleted as a
+// whole, so any thread may read them while the log's thread writes: what comes after the last line
+// feed is not there yet, and a file that has gone was the oldest.
 //
-// A cursor is a format byte, the number of a file and an offset in it, little-endian: everything before it has been looked
-// at. Numbers only grow (log_files.c), so it stays right when files are added and deleted.
+// A cursor is a format byte, the number of a file and an offset in it, little-endian: everything
+// before it has been looked at. Numbers only grow (log_files.c), so it stays right when files are
+// added and deleted.
 //
-// Without a cursor and with `last`, files are read from the newest to the oldest until enough has been found; else from the
-// cursor, or the oldest, onwards.
+// Without a cursor and with `last`, files are read from the newest to the oldest until enough has
+// been found; else from the cursor, or the oldest, onwards.
 #include "store/log_scan.h"
 
 #include <dirent.h>
@@ -21,8 +22,8 @@
 #define CURSOR_FORMAT 1
 
 // ---- names
-// Letters, digits, '-' and '_' stand for themselves, and '.' inside a name; a namespace that begins with '_' is not taken for
-// "_platform".
+// Letters, digits, '-' and '_' stand for themselves, and '.' inside a name; a namespace that begins
+// with '_' is not taken for "_platform".
 static void append_part(struct buf *out, struct str name) {
     for (size_t i = 0; i < name.n; i++) {
         char c = name.p[i];
@@ -243,7 +244,8 @@ static uint64_t look_at_lines(struct scan *s, struct str bytes) {
 }
 
 // ---- files
-// Reads the file from the offset. False: it has gone, or cannot be read. `stale`: nothing in it is as young as `since`.
+// Reads the file from the offset. False: it has gone, or cannot be read. `stale`: nothing in it is
+// as young as `since`.
 static bool load(const char *folder, struct position *at, double since, struct buf *out,
                  bool *stale) {
     char path[4096];

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine on SQLite: one file, its write-ahead log beside it (WAL), every commit forced to the disk (synchronous=FULL).
+// The engine on SQLite: one file, its write-ahead log beside it (WAL), every commit forced to the
+// disk (synchronous=FULL).
 //
 // A group of batches is one transaction:
 //
@@ -11,24 +12,32 @@
 //
 // What this gives:
 // - A batch that fails takes nothing of the others with it, and leaves nothing of itself.
-// - Batches see what those before them in the group have written, as if they had been committed one by one.
-// - When BEGIN or COMMIT fails, or SQLite has ended the transaction by itself (it may, when the disk is full), all batches of
-//   the group fail with that fault, those included whose conditions did not hold: they may have failed for what another
-//   batch wrote, and that is gone too. None of them has been answered yet, so nobody has been told otherwise.
-// - IMMEDIATE, since a transaction that begins by reading cannot wait for the lock when it comes to write.
-// - Versions come from one counter. It is kept in memory, goes up with every record written and is stored with the group. After a
-//   group that failed it stays up: a number may be skipped, and is never given twice.
+// - Batches see what those before them in the group have written, as if they had been committed one
+//   by one.
+// - When BEGIN or COMMIT fails, or SQLite has ended the transaction by itself (it may, when the disk
+//   is full), all batches of the group fail with that fault, those included whose conditions did
+//   not hold: they may have failed for what another batch wrote, and that is gone too. None of them
+//   has been answered yet, so nobody has been told otherwise.
+// - IMMEDIATE, since a transaction that begins by reading cannot wait for the lock when it comes to
+//   write.
+// - Versions come from one counter. It is kept in memory, goes up with every record written and is
+//   stored with the group. After a group that failed it stays up: a number may be skipped, and is
+//   never given twice.
 //
-// The log grows until it is copied into the file (a checkpoint). SQLite would do that inside a commit, while callers wait; we
-// turn that off and do it when nothing is waiting, or, when the log has become large, between two groups.
+// The log grows until it is copied into the file (a checkpoint). SQLite would do that inside a
+// commit, while callers wait; we turn that off and do it when nothing is waiting, or, when the log
+// has become large, between two groups.
 //
-// Readers have connections of their own, read-only; each statement sees the last commit. When the disk is full or the file has
-// become read-only, writing fails with a text that says so, and reading goes on.
+// Readers have connections of their own, read-only; each statement sees the last commit. When the
+// disk is full or the file has become read-only, writing fails with a text that says so, and
+// reading goes on.
 //
-// The schema is brought up to date by the numbered steps below, forward only, each in a transaction with its number
-// (user_version). A file with a higher number is from a newer program and is left alone.
+// The schema is brought up to date by the numbered steps below, forward only, each in a transaction
+// with its number (user_version). A file with a higher number is from a newer program and is left
+// alone.
 //
-// Tables are rows of one table, keyed by (table, key), both blobs, so that their order is that of bytes.
+// Tables are rows of one table, keyed by (table, key), both blobs, so that their order is that of
+// bytes.
 #include "store/driver.h"
 
 #include <errno.h>
@@ -87,7 +96,8 @@ struct connection {
 };
 
 // ---- faults
-// SQLite does not tell the errno of a COMMIT that failed; then it is the thread's own, which `run` has cleared before.
+// SQLite does not tell the errno of a COMMIT that failed; then it is the thread's own, which `run`
+// has cleared before.
 static int disk_fault(const struct connection *c, struct err *err) {
     int last = errno, error = sqlite3_system_errno(c->db);
     if (error == 0) error = last;
@@ -129,8 +139,8 @@ static int fault(const struct connection *c, int code, struct err *err) {
 
 // ---- statements
 static void bind_bytes(sqlite3_stmt *s, int index, struct str bytes) {
-    // A pointer to NULL would be SQL's NULL. Binding blobs that the caller keeps cannot fail below SQLite's limit of length,
-    // which is far beyond ours.
+    // A pointer to NULL would be SQL's NULL. Binding blobs that the caller keeps cannot fail below
+    // SQLite's limit of length, which is far beyond ours.
     sqlite3_bind_blob(s, index, bytes.n == 0 ? "" : bytes.p, (int)bytes.n, SQLITE_STATIC);
 }
 
@@ -388,7 +398,8 @@ static void place_records(struct engine_read *read) {
     }
 }
 
-// A range from the first to before the last of these keys, which are at most one byte longer than a key may be.
+// A range from the first to before the last of these keys, which are at most one byte longer than a
+// key may be.
 struct range {
     char from[ENGINE_KEY_MAX + 1], to[ENGINE_KEY_MAX + 1];
     size_t from_n, to_n;

@@ -175,7 +175,8 @@ static struct str value_text(lua_State *L) {
 
 // Reads the table at `index` into a sorted list. The texts stay on the stack, which holds them; `what` names the table in
 // messages.
-static size_t read_pairs(lua_State *L, int index, const char *what, struct log_pair list[FIELDS_MAX]) {
+static size_t read_pairs(lua_State *L, int index, const char *what,
+                         struct log_pair list[FIELDS_MAX]) {
     size_t n = 0;
     if (lua_isnoneornil(L, index)) return 0;
     luaL_checktype(L, index, LUA_TTABLE);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a VM says to the log: who it is, and on behalf of which request and trace. The VM's thread; nothing here calls Lua.
+// What a VM says to the log: who it is, and on behalf of which request and trace. The VM's thread;
+// nothing here calls Lua.
 #include "vm/vm_internal.h"
 
 // What a bare VM says goes to standard error only: there is no service yet to keep it for.

@@ -230,8 +230,9 @@ static bool is_own(const struct walk *w, struct str path) {
 static int visit(struct walk *w, int folder, const char *prefix, const char *name, int depth) {
     struct stat st;
     char path[MAX_PATH];
-    if (name[0] == '.' || (depth == 0 && strcmp(name, "spec") == 0)) return 0;
     size_t length = strlen(name);
+    bool bundle = length > 5 && strcmp(name + length - 5, ".mica") == 0; // of `mica build`
+    if (name[0] == '.' || (depth == 0 && (bundle || strcmp(name, "spec") == 0))) return 0;
     int n = snprintf(path, sizeof path, "%s%s", prefix, name);
     if (n < 0 || (size_t)n + 2 > sizeof path) {
         return err_set(w->to.err, STATUS_INVALID_ARGUMENT,

@@ -24,7 +24,8 @@ struct source {
 };
 
 // Reads a folder: *.lua and *.proto below it and whatever else it holds, but no hidden files, no spec/, no links that leave
-// it; compiles the .proto files. At most 2,000 files and 64 MB. Blocks: never on a loop or a worker. Faults are
+// it; and what the project above it lends (source.c). Compiles the .proto files. At most 2,000 files and 64 MB. Blocks: never
+// on a loop or a worker. Faults are
 // -STATUS_NOT_FOUND (no folder, no main.lua), -STATUS_INVALID_ARGUMENT (a fault in a .proto, with file:line:column).
 struct source *source_read(const char *folder, struct err *err);
 // One that is built in: its Lua files under services/platform/NAME/, its contract proto/mica/NAME/ of the given pool.

@@ -5,15 +5,15 @@ local contracts = require "lib.contract"
 local flags = require "lib.flags"
 local mica = require "mica"
 
-local TYPE_HINT = "mica describe "
-
 local function read_metadata(cli, pairs_given)
   local metadata = {}
   for _, pair in ipairs(pairs_given) do
     local key, value = pair:match "^([^=]+)=(.*)$"
     if not key then cli:usage("--metadata: expected KEY=VALUE, got %q", pair) end
     key = key:lower()
-    if not key:find "^[%l%d._-]+$" then cli:usage("--metadata: %q is no key: letters, digits, '-', '_' and '.'", key) end
+    if not key:find "^[%l%d._-]+$" then
+      cli:usage("--metadata: %q is no key: letters, digits, '-', '_' and '.'", key)
+    end
     metadata[key] = metadata[key] or {}
     table.insert(metadata[key], value)
   end
@@ -64,7 +64,9 @@ local function run(cli, args)
   local endpoint = calling.endpoint(cli, service, args.endpoint)
   local contract = contracts.fetch(cli:server(), name, service.version)
   local method = contract.methods[endpoint.name]
-  if not method then cli:fail_hint(TYPE_HINT .. name, "NOT_FOUND", "the contract of %s has no %s", name, endpoint.name) end
+  if not method then
+    cli:fail_hint("mica describe " .. name, "NOT_FOUND", "the contract of %s has no %s", name, endpoint.name)
+  end
   local request = {
     path = endpoint.path,
     kind = calling.kind(endpoint),

@@ -3,7 +3,7 @@
 local mica = require "mica"
 local source = require "lib.source"
 
--- ---- faults --------------------------------------------------------------------------------------------------------------
+-- ---- faults --------------------------------------------------------------------------------------------------------
 
 -- A line such as "main.lua:12:7: text" as a fault.
 local function fault_of(line, severity)
@@ -29,7 +29,7 @@ local function attempt(faults, fn, ...)
   add(faults, "error", err.message)
 end
 
--- ---- luacheck ------------------------------------------------------------------------------------------------------------
+-- ---- luacheck ------------------------------------------------------------------------------------------------------
 
 local function has_settings(cli, folder)
   while folder ~= "" do
@@ -60,7 +60,7 @@ local function run_luacheck(cli, read, faults)
   if code > 0 then add(faults, code == 2 and "error" or "warning", output) end
 end
 
--- ---- the contract before -------------------------------------------------------------------------------------------------
+-- ---- the contract before -------------------------------------------------------------------------------------------
 
 local function find_breaks(cli, read, faults)
   local descriptors = require "lib.descriptors"
@@ -89,8 +89,8 @@ end
 
 return {
   examples = { "mica check", "mica check examples/helloworld" },
-  text = "Loads main.lua, compares its names with the contract, runs luacheck where it is installed, and tells what would\n"
-    .. "break callers of the version that was last built or deployed (kept in .mica/). Exit code 1 when there are faults.",
+  text = "Loads main.lua, compares its names with the contract, runs luacheck where it is installed, and tells what\n"
+    .. "would break callers of the version that was last built (kept in .mica/). Exit code 1 when there are faults.",
   parser = function(parser) parser:argument("dir", "The service's folder; default the present one."):args "?" end,
   run = function(cli, args)
     local faults = {}

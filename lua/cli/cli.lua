@@ -51,8 +51,8 @@ end
 
 return {
   examples = { "mica cli", "printf 'services\\nstatus\\n' | mica cli", "mica -e staging cli" },
-  text = "Each line is a command without the word `mica`; words are quoted as in a shell. `history` lists the lines so far,\n"
-    .. "`!!`, `!3` and `!run` repeat one, `exit` or Ctrl-D ends. The exit code is that of the last command.",
+  text = "Each line is a command without the word `mica`; words are quoted as in a shell. `history` lists the lines\n"
+    .. "so far, `!!`, `!3` and `!run` repeat one, `exit` or Ctrl-D ends. The exit code is that of the last command.",
   run = function(cli)
     local history, code = {}, 0
     local prompting = cli.input_is_terminal and cli.error_is_terminal

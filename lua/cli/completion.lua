@@ -1,5 +1,5 @@
--- mica completion bash|zsh|fish: a script for the shell. Commands and their flags stand in it; the names of services are
--- asked for when they are wanted, by `mica services -o name`.
+-- mica completion bash|zsh|fish: a script for the shell. Commands and their flags stand in it; the names of services
+-- are asked for when they are wanted, by `mica services -o name`.
 
 local commands = require "lib.commands"
 local flags = require "lib.flags"

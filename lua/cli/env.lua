@@ -83,7 +83,8 @@ return {
       end,
       check = function(cli, args)
         if not args.name:find "^%l[%w_-]*$" then
-          cli:usage("%q is no name for an environment: letters, digits, - and _, beginning with a small letter", args.name)
+          cli:usage("%q is no name for an environment: letters, digits, - and _, beginning with a small letter",
+            args.name)
         end
         check_address(cli, args.address)
       end,

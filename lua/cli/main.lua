@@ -1,11 +1,11 @@
--- The command line: reads the global flags, finds the command, runs it, and turns what it raises into a message and an exit
--- code.
+-- The command line: reads the global flags, finds the command, runs it, and turns what it raises into a message and an
+-- exit code.
 --
 --   0 done   1 the answer was an error, a check found faults   2 wrong usage, nothing was sent
 --   3 nobody answered, or --timeout passed   130 interrupted (the core's affair)
 --
--- A command is a module of this folder, named in lib/commands.lua (which has its one-line summary, so that `mica help` loads
--- no module):
+-- A command is a module of this folder, named in lib/commands.lua (which has its one-line summary, so that `mica help`
+-- loads no module):
 --
 --   return {
 --     examples = { "mica scale posts 3" },         at least one
@@ -20,10 +20,10 @@
 --   return { commands = { add = { summary =, examples =, parser =, run = }, ... }, default = "list" }
 --
 -- `cli` is documented at the head of lib/console.lua. Arguments of argparse: `NAME` as args.name, `--log-level` as
--- args.log_level; an option with :count "*" is always a list; a flag is true or nil (and false for --flag=false).
--- Flags are given in any order, with `--flag value` or `--flag=value`, hyphens or underscores; the frame sees to it, and to
--- -h. The global flags (-e --address --namespace --token -o --timeout --no-color -q -v) are accepted by every command at any
--- place, unless the command has a flag of that name; they are in `cli`, not in `args`.
+-- args.log_level; an option with :count "*" is always a list; a flag is true or nil (and false for --flag=false). Flags
+-- are given in any order, with `--flag value` or `--flag=value`, hyphens or underscores; the frame sees to it and -h.
+-- The global flags (-e --address --namespace --token -o --timeout --no-color -q -v) are accepted by every command at
+-- any place, unless the command has a flag of that name; they are in `cli`, not in `args`.
 --
 -- The first word may also name a service: see lib/runner.lua. The module lib/dynamic.lua is
 --   dynamic.run(cli, words) -> true, exit code   when words[1] is a service that the server knows; false, names if not

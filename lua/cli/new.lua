@@ -17,12 +17,16 @@ local TAKEN = { CallRequest = true, CallResponse = true, CountRequest = true, Co
 
 local function check_name(cli, name)
   local rule = "letters a-z, digits and -, beginning with a letter; no two - together"
-  if not name:find "^%l[%l%d-]*$" or name:find("--", 1, true) then cli:usage("%q is no name for a service: %s", name, rule) end
+  if not name:find "^%l[%l%d-]*$" or name:find("--", 1, true) then
+    cli:usage("%q is no name for a service: %s", name, rule)
+  end
   if #name > 63 then cli:usage("%q is no name for a service: at most 63 characters, %s", name, rule) end
 end
 
 local function check_template(cli, template)
-  if LATER[template] then cli:usage_hint("mica help new", "there is no template %q yet: %s", template, LATER[template]) end
+  if LATER[template] then
+    cli:usage_hint("mica help new", "there is no template %q yet: %s", template, LATER[template])
+  end
   if not TEMPLATES[template] then
     cli:usage_hint("mica help new", "no template %q%s", template, cli:suggest(template, { "call", "stream" }))
   end
@@ -78,8 +82,8 @@ end
 
 return {
   examples = { "mica new helloworld", "mica new blog-posts", "mica new ticker --template stream" },
-  text = "Makes the folder NAME with a contract, main.lua, README and settings for editors, and prints what to do next.\n"
-    .. "A name has letters a-z, digits and - (no two together), and begins with a letter.",
+  text = "Makes the folder NAME with a contract, main.lua, README and settings for editors, and prints what to do\n"
+    .. "next. A name has letters a-z, digits and - (no two together), and begins with a letter.",
   parser = function(parser)
     parser:argument("name", "The service's name, and the folder's.")
     parser:option("--template", "call (one answer, the default) or stream (more than one)."):argname "NAME"
@@ -94,9 +98,9 @@ return {
     local folder = cli:path(name)
     write(cli, folder, files)
     require("lib.types").write(cli, source.read(cli, folder))
-    if cli.output == "json" then return cli:value { name = name, folder = folder, next = { "mica run " .. name, words.next } } end
+    local commands_next = { "mica run " .. name, words.next }
+    if cli.output == "json" then return cli:value { name = name, folder = folder, next = commands_next } end
     if cli.output == "name" then return cli:print(name) end
-    cli:print(tree(name, files))
-    cli:print("\n" .. "mica run " .. name .. "\n" .. words.next)
+    cli:print(tree(name, files) .. "\n\n" .. table.concat(commands_next, "\n"))
   end,
 }

@@ -22,8 +22,8 @@ return {
     "mica server --run ./helloworld --run ./posts",
     "mica server --data /var/lib/mica --api 127.0.0.1:0 --proxy 127.0.0.1:0 --log-level debug",
   },
-  text = "Prints a line when all answers, and goes on until it gets SIGTERM or Ctrl-C, or `mica shutdown`: then calls that\n"
-    .. "are under way finish.",
+  text = "Prints a line when all answers, and goes on until it gets SIGTERM or Ctrl-C, or `mica shutdown`: then calls\n"
+    .. "that are under way finish.",
   parser = function(parser)
     parser:option("--data", "Folder of the data (MICA_DATA, ~/.mica/data)."):argname "DIR"
     parser:option("--api", "Address of the API gateway (MICA_API, 127.0.0.1:8080)."):argname "ADDR"

@@ -5,8 +5,8 @@ local source = require "lib.source"
 return {
   examples = { "mica types", "mica types examples/helloworld" },
   text = "Writes .mica/types/ in LuaCATS, which lua-language-server reads: the library, every message, handlers\n"
-    .. "(posts.Posts.Server) and stubs (mica.client \"posts\") of this service and of the services beside it that it calls.\n"
-    .. "Prints the files.",
+    .. "(posts.Posts.Server) and stubs (mica.client \"posts\") of this service and of the services beside it that it\n"
+    .. "calls. Prints the files.",
   parser = function(parser) parser:argument("dir", "The service's folder; default the present one."):args "?" end,
   run = function(cli, args)
     local read = source.read(cli, args.dir or ".")

@@ -53,7 +53,9 @@ return {
     manifest.check_unique(cli, file.path, list)
     check_only(cli, args.only, list)
     for _, packed in ipairs(list) do
-      if wanted(args.only, packed) then upload.tell(cli, upload.deploy(cli, packed, { instances = packed.instances })) end
+      if wanted(args.only, packed) then
+        upload.tell(cli, upload.deploy(cli, packed, { instances = packed.instances }))
+      end
     end
     if #args.only == 0 then tell_others(cli, list) end
   end,

@@ -144,6 +144,14 @@ class Deploying(Case):
         self.assertEqual(self.says("packed"), "from a bundle")
         self.ok("kill", "packed")
 
+    def test_uploads_in_several_pieces(self):
+        folder = harness.work_folder("large")
+        root = write_service(folder, "large")
+        (root / "data.bin").write_bytes(os.urandom(3 << 20))
+        self.assertRegex(self.ok("run", "large", cwd=folder), "^large  [0-9a-f]{8}  running")
+        self.assertEqual(self.says("large"), "one")
+        self.ok("kill", "large")
+
     def test_contract_changes_are_told(self):
         folder = harness.work_folder("contract")
         write_service(folder, "changing", more_proto="  rpc Extra(Request) returns (Response);\n",
@@ -507,6 +515,21 @@ class Shutdown(unittest.TestCase):
         done = server.mica("shutdown")
         self.assertEqual((done.returncode, done.stdout), (2, ""), done.stderr)
         self.assertIn("--yes", done.stderr)
+        for answer, code in ((b"n\n", 1), (b"y\n", 0)):
+            primary, secondary = pty.openpty()
+            os.write(primary, answer)
+            done = subprocess.run([*harness.launcher(), BINARY, "shutdown"], stdin=secondary, stdout=subprocess.DEVNULL,
+                                  stderr=secondary, env=harness.environment({"MICA_ADDRESS": server.proxy}),
+                                  timeout=30 * harness.SLOW)
+            text = os.read(primary, 10000).decode()
+            os.close(primary)
+            os.close(secondary)
+            self.assertEqual(done.returncode, code, text)
+            self.assertIn(f"shut down the server at {server.proxy}?", text)
+        server.stop(ask=False)
+
+    def test_shutdown_without_asking(self):
+        server = harness.Server([EXAMPLES / "helloworld"]).start()
         done = server.mica("shutdown", "--yes")
         self.assertEqual(done.returncode, 0, done.stderr)
         server.stop(ask=False)

@@ -126,6 +126,11 @@ VALUES = [
     (["--json", '{"m_string":{"a":"1"},"email":"x"}', "--m-string.b=2", "--phone", "5"],
      {"m_string": {"a": "1", "b": "2"}, "phone": "5"}),
     (["--json", '{"f_message":null}', "--f-message.x=2"], {"f_message": {"x": 2, "y": 0}}),
+    (["--json", '{"person":{},"r_int32":[],"m_string":{},"w_list":[],"w_struct":{}}', "--f-int32=1"],
+     {"person": {"name": "", "phones": []}, "r_int32": [], "m_string": {}, "w_list": [], "w_struct": {}}),
+    (["--json", '{"w_value":null,"w_list":[null]}', "--f-int32=1"], {"w_value": None, "w_list": [None]}),
+    (["--json", '{"f_double":1e300,"f_int64":"-5","f_string":"99999999999999999999"}', "--f-int32=1"],
+     {"f_double": 1e300, "f_int64": "-5", "f_string": "99999999999999999999"}),
 ]
 
 # flags -> what standard error says; nothing is sent

@@ -53,6 +53,7 @@ class Deploy(harness.Case):
         made = self.p.create(make_bundle(greeter("one")), origin="/home/ada/greeter")
         self.assertTrue(made.changed)
         self.assertGreater(made.seconds, 0)
+        self.assertEqual(made.url, f"http://{self.server.api}/greeter")
         self.assertEqual(self.says(), "one")
         [service] = self.p.read()
         self.assertEqual((service.name, service.namespace, service.status, service.source, service.owner),

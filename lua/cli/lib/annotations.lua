@@ -1,12 +1,12 @@
 -- LuaCATS of a contract, for editors: messages as classes, enums as aliases, for each proto service its handlers
 -- (posts.Posts.Server) and its stub (posts.Posts.Client), and what mica.client "posts" gives.
 --
--- A class says what a handler reads: a field may be nil where it is optional in the contract (`Field.optional`); what is
--- written may leave out any field, which editors are told by .luarc.json.
+-- A class says what a handler reads: a field may be nil where it is optional in the contract (`Field.optional`); what
+-- is written may leave out any field, which editors are told by .luarc.json.
 
 local annotations = {}
 
--- ---- types of fields -----------------------------------------------------------------------------------------------------
+-- ---- types of fields -----------------------------------------------------------------------------------------------
 
 local WIDE = "integer|mica.int64"
 local SCALARS = {
@@ -60,7 +60,7 @@ local function field_name(name)
   return KEYWORDS[name] and '["' .. name .. '"]' or name
 end
 
--- ---- messages and enums --------------------------------------------------------------------------------------------------
+-- ---- messages and enums --------------------------------------------------------------------------------------------
 
 local function oneof_lines(message, out)
   for i, oneof in ipairs(message.descriptor.oneof_decl) do
@@ -77,7 +77,8 @@ local function message_lines(index, message, out)
   table.insert(out, "---@class " .. message.full)
   for _, list in ipairs { message.fields, index.extensions[message.full] or {} } do
     for _, field in ipairs(list) do
-      table.insert(out, ("---@field %s%s %s"):format(field_name(field.name), field.optional and "?" or "", type_of(field)))
+      local mark = field.optional and "?" or ""
+      table.insert(out, ("---@field %s%s %s"):format(field_name(field.name), mark, type_of(field)))
     end
   end
   oneof_lines(message, out)
@@ -95,7 +96,7 @@ local function enum_lines(enum, out)
   table.insert(out, "")
 end
 
--- ---- services ------------------------------------------------------------------------------------------------------------
+-- ---- services ------------------------------------------------------------------------------------------------------
 
 local function result_type(index, name)
   local message = index.messages[name]
@@ -126,7 +127,8 @@ local function server_field(index, method)
   if m.server_streaming then
     return ("---@field %s fun(ctx: mica.Context, req: %s, stream: %s)"):format(method.name, request, stream)
   end
-  return ("---@field %s fun(ctx: mica.Context, req: %s): %s"):format(method.name, request, result_type(index, method.output))
+  local result = result_type(index, method.output)
+  return ("---@field %s fun(ctx: mica.Context, req: %s): %s"):format(method.name, request, result)
 end
 
 local function client_field(method)
@@ -135,7 +137,8 @@ local function client_field(method)
   if m.client_streaming then
     return ("---@field %s fun(opts?: mica.CallOptions): %s"):format(method.name, answer)
   end
-  return ("---@field %s fun(req?: %s, opts?: mica.CallOptions): %s"):format(method.name, value_type(method.input), answer)
+  local request = value_type(method.input)
+  return ("---@field %s fun(req?: %s, opts?: mica.CallOptions): %s"):format(method.name, request, answer)
 end
 
 local function service_lines(index, service, out)
@@ -165,7 +168,8 @@ local function client_lines(name, services, out)
     if service.name == camel(name) then
       table.insert(out, ('---@overload fun(service: "%s"): %s.Client'):format(name, service.full))
     end
-    table.insert(out, ('---@overload fun(service: "%s", group: "%s"): %s.Client'):format(name, service.name, service.full))
+    table.insert(out,
+      ('---@overload fun(service: "%s", group: "%s"): %s.Client'):format(name, service.name, service.full))
   end
   table.insert(out, "")
 end
@@ -179,7 +183,7 @@ local function sorted(things, wanted)
   return list
 end
 
--- ---- the file ------------------------------------------------------------------------------------------------------------
+-- ---- the file ------------------------------------------------------------------------------------------------------
 
 --- The types of a service as the text of a Lua file.
 ---@param name string the service's

@@ -7,7 +7,7 @@ local calling = {}
 
 local GET_SERVICE = "/mica.registry.v1.Registry/GetService"
 
--- ---- finding ------------------------------------------------------------------------------------------------------------
+-- ---- finding
 
 --- The registry's record of a service; raises NOT_FOUND.
 ---@param cli mica.cli.Console
@@ -106,7 +106,7 @@ function calling.kind(endpoint)
   return endpoint.server_streaming and "server" or "unary"
 end
 
--- ---- printing -----------------------------------------------------------------------------------------------------------
+-- ---- printing
 
 -- The only bytes or text of an answer, for --raw.
 ---@param cli mica.cli.Console
@@ -136,7 +136,7 @@ local function print_headers(cli, metadata)
   end
 end
 
--- ---- calling ------------------------------------------------------------------------------------------------------------
+-- ---- calling
 
 local function send_lines(stream, lines)
   for line in lines do
@@ -145,8 +145,8 @@ local function send_lines(stream, lines)
   stream:close_send()
 end
 
--- Sends while answers come: a stream of both sides may answer each message. When a line cannot be sent because of what it
--- is, the call is broken off, and `request.fault` says why.
+-- Sends while answers come: a stream of both sides may answer each message. When a line cannot be sent because of what
+-- it is, the call is broken off, and `request.fault` says why.
 local function start_sending(stream, request)
   return mica.spawn(function()
     local ok, err = pcall(send_lines, stream, request.lines)
@@ -180,9 +180,11 @@ local function attempt(cli, request)
   local timeout = request.kind == "unary" and cli:timeout() or nil
   local opts = { kind = request.kind, metadata = request.metadata, timeout = timeout }
   local stream = cli:server():open(request.path, request.body, opts)
+  local started = mica.time.now()
   local sender = request.lines and start_sending(stream, request)
   local ok, err = pcall(print_answers, cli, request, stream)
   if sender then sender:cancel() end
+  cli:detail(("< %s  %.1f ms"):format(request.path, (mica.time.now() - started) * 1000))
   if not ok then error(request.fault or err, 0) end
 end
 
@@ -213,7 +215,7 @@ function calling.run(cli, request)
   end
 end
 
--- ---- bodies -------------------------------------------------------------------------------------------------------------
+-- ---- bodies
 
 --- Checks a JSON text against a message's names before it is sent; wrong usage when it has none of that shape.
 ---@param cli mica.cli.Console
@@ -231,7 +233,8 @@ function calling.check_body(cli, contract, message, text)
   return value
 end
 
---- The lines of standard input, for a stream of requests. Each is checked before it is sent; one that is wrong ends the call.
+--- The lines of standard input, for a stream of requests. Each is checked before it is sent; one that is wrong ends the
+--- call.
 ---@param cli mica.cli.Console
 ---@param contract table
 ---@param message table

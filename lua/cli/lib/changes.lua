@@ -1,5 +1,5 @@
--- What a contract changes that breaks callers of the one before: over gRPC, which goes by numbers and types, and as JSON,
--- which goes by names.
+-- What a contract changes that breaks callers of the one before: over gRPC, which goes by numbers and types, and as
+-- JSON, which goes by names.
 
 local changes = {}
 
@@ -21,7 +21,8 @@ local function compare_enum(state, old, new)
     if not now then
       state.report(new.place, "the value %s of the enum %s is gone", value.name, old.full)
     elseif now.number ~= value.number then
-      state.report(new.place, "the value %s of the enum %s was %d and is %d", value.name, old.full, value.number, now.number)
+      state.report(new.place, "the value %s of the enum %s was %d and is %d",
+        value.name, old.full, value.number, now.number)
     end
   end
 end

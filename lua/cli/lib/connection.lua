@@ -1,4 +1,5 @@
--- The server that commands talk to: its address, the namespace, the login and the timeout are those of the command line.
+-- The server that commands talk to: its address, the namespace, the login and the timeout are those of the command
+-- line.
 
 local mica = require "mica"
 

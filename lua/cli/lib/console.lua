@@ -1,17 +1,19 @@
--- What a command sees of its process, and says: `cli` in `run(cli, args)`. How a command module looks stands in main.lua.
+-- What a command sees of its process, and says: `cli` in `run(cli, args)`. How a command module looks stands in
+-- main.lua.
 --
 -- Standard output (lib/output.lua). Nothing goes there when a command fails.
---   cli:table(columns, rows, opts?)   a list. columns: { "NAME", ... } or { { "UPDATED", key = "updated", kind = "time" } };
---                                     the key of a column is its header in lower case when it is not given; rows are objects
---                                     with the RPC's field names. kind: "time" (unix seconds or RFC 3339), "bytes", "seconds".
---                                     Sorted by the first column; opts = { sorted = false } keeps the order.
---                                     -o json: the rows as an array; -o name: the first column only.
---   cli:value(value, name?)           a single thing: a text is printed as it is, a table as JSON. -o name prints `name`.
+--   cli:table(columns, rows, opts?)   a list. columns: { "NAME", ... } or { { "UPDATED", key = "updated",
+--                                     kind = "time" } }; the key of a column is its header in lower case when it is not
+--                                     given; rows are objects with the RPC's field names. kind: "time",
+--                                     "bytes", "seconds". Sorted by the first column; opts = { sorted = false } keeps
+--                                     the order. -o json: the rows as an array; -o name: the first column only.
+--   cli:value(value, name?)           a single thing: a text is printed as it is, a table as JSON. -o name prints
+--                                     `name`.
 --   cli:json(text, name?)             a single thing that is a JSON text already; its field order and numbers are kept.
---   cli:item(value, text?)            one of a stream: a JSON object a line (value: a table, or a JSON text); with `text`,
---                                     that is printed unless -o json was asked for.
---   cli:changed(cells, object?)       run, update, kill, rollback: a line of cells with two spaces between. Silent with -q;
---                                     `object` is what -o json prints, cells[1] is what -o name prints.
+--   cli:item(value, text?)            one of a stream: a JSON object a line (value: a table, or a JSON text); with
+--                                     `text`, that is printed unless -o json was asked for.
+--   cli:changed(cells, object?)       run, update, kill, rollback: a line of cells with two spaces between. Silent with
+--                                     -q; `object` is what -o json prints, cells[1] is what -o name prints.
 --   cli:print(text)  cli:write(bytes) a line, or bytes, as they are.
 --   cli:time(t) cli:bytes(n) cli:seconds(s)   texts for humans on a terminal, for programs in a pipe.
 --   cli:paint("red", text)            colour on a terminal. bold dim red green yellow blue
@@ -21,7 +23,8 @@
 --   cli:usage_hint(hint, fmt, ...)    the same with a second line `try: HINT` ("mica help run").
 --   cli:fail(code, fmt, ...)          raises an error of our own, exit code 1: cli:fail("NOT_FOUND", "no ...").
 --   cli:fail_hint(hint, code, fmt, ...)  the same with `try: HINT`.
---   What the server answers is an error value that is raised; let it pass, main.lua reports it with the right exit code.
+--   What the server answers is an error value that is raised; let it pass, main.lua reports it with the right exit
+--   code.
 --   cli:suggest(word, names)          ' (did you mean "x"?)' or ''.
 -- Standard input and arguments
 --   cli:content(word)                 "@file", "-" or the word itself.
@@ -29,8 +32,8 @@
 --   cli:ask(prompt)                   a line from the terminal; nil at its end.
 --   cli:confirm(question, yes)        a destructive command: `yes` is the flag --yes. Returns, or raises: asked on a
 --                                     terminal, refused elsewhere.
---   cli:secret(word, what)            a secret: "-" (a terminal asks for it and does not show it) or "@file", nil as "-";
---                                     refused as a plain argument on a terminal.
+--   cli:secret(word, what)            a secret: "-" (a terminal asks for it and does not show it) or "@file", nil as
+--                                     "-"; refused as a plain argument on a terminal.
 --   cli:name(word)                    name, version of `name[@version]`; "." and paths name the folder's service.
 --   cli:path(path)                    an absolute path without "." and ".." parts.
 -- Settings: flag, then variable, then environment file, then default.
@@ -38,11 +41,12 @@
 --   cli.output ("table", "json", "name")  cli.quiet  cli.verbose  cli.terminal (standard output is one)
 --   cli:setting(flag, variable, default)  for a command's own flags.
 -- The server (lib/connection.lua): cli:server(), which connects nothing by itself.
---   server:call(path, request, opts?) -> table     request: a table, or a JSON text; path: "/mica.runtime.v1.Runtime/Read"
+--   server:call(path, request, opts?) -> table     request: a table, or a JSON text; path: "/posts.Posts/Read"
 --   server:call_text(path, request, opts?) -> JSON text
 --   server:open(path, request?, opts?) -> a mica.Stream of JSON texts (send, recv, messages, close_send)
 --   server:each(path, request, opts?) -> an iterator over tables, for server streams
---   opts: { timeout =, metadata =, retries =, wait = }; calls get --timeout by themselves, streams only when it is given.
+--   opts: { timeout =, metadata =, retries =, wait = }; calls get --timeout by themselves, streams only when it is
+--   given.
 -- Files of the machine: cli.files (lib/files.lua). Folders of services: lib/source.lua.
 -- Programs: cli.files.run(program, arguments, opts?).
 
@@ -104,7 +108,7 @@ function console.open(native)
   }, Console)
 end
 
--- ---- standard output and error -------------------------------------------------------------------------------------------
+-- ---- standard output and error -------------------------------------------------------------------------------------
 
 function Console:write(bytes) self.native.Write { stream = OUT, data = bytes } end
 
@@ -127,7 +131,7 @@ function Console:paint(colour, text)
   return ("\27[%dm%s\27[0m"):format(COLOURS[colour], text)
 end
 
--- ---- faults --------------------------------------------------------------------------------------------------------------
+-- ---- faults --------------------------------------------------------------------------------------------------------
 
 function Console:usage(fmt, ...) errors.usage(nil, fmt, ...) end
 
@@ -139,7 +143,7 @@ function Console:fail_hint(hint, code, fmt, ...) errors.fail(hint, code, fmt, ..
 
 function Console:suggest(word, names) return suggestions.hint(word, names) end
 
--- ---- standard input and arguments ----------------------------------------------------------------------------------------
+-- ---- standard input and arguments ----------------------------------------------------------------------------------
 
 --- All of standard input.
 function Console:input() return self.native.ReadInput({}).data end
@@ -190,7 +194,8 @@ function Console:secret(word, what)
   end
   if word == nil then self:usage("%s: give - (standard input) or @file", what) end
   if self.input_is_terminal and word:sub(1, 1) ~= "@" then
-    self:usage("%s: a secret is not given as an argument, where others can see it: leave it out, or give - or @file", what)
+    self:usage("%s: a secret is not given as an argument, where others can see it: leave it out, or give - or @file",
+      what)
   end
   return (self:content(word):gsub("\r?\n$", ""))
 end
@@ -223,7 +228,7 @@ function Console:name(word)
   return name, version
 end
 
--- ---- settings ------------------------------------------------------------------------------------------------------------
+-- ---- settings ------------------------------------------------------------------------------------------------------
 
 --- A flag, its variable, or the default: in this order.
 function Console:setting(flag, variable, default)

@@ -3,9 +3,12 @@
 --   contract.messages[full name] = { full_name, comment, fields (by number), by_name, entry (of a map) }
 --   contract.enums[full name]    = { full_name, comment, values = list of { name, number, comment } }
 --   contract.services            = list of { name, full_name, comment, methods } of the service's own files
---   contract.methods["Posts.Save"] = { name, endpoint, path, input, output, client_streaming, server_streaming, comment }
+--   contract.methods["Posts.Save"] = { name, endpoint, path, input, output, client_streaming, server_streaming,
+--                                  comment }
+--   contract.files               = list of the service's own files, as google.protobuf.FileDescriptorProto
 --
--- A field is { name, json_name, number, type = "string", repeated, map, message, enum, oneof, optional, required, comment }.
+-- A field is { name, json_name, number, type = "string", repeated, map, message, enum, oneof, required, comment }; a map
+-- has its entry's fields as `key` and `value`.
 
 local mica = require "mica"
 
@@ -41,7 +44,8 @@ end
 
 local function new_field(field, message, comment)
   local type = type_of(field)
-  local oneof = field.oneof_index and not field.proto3_optional and message.oneof_decl[field.oneof_index + 1].name or nil
+  local in_oneof = field.oneof_index and not field.proto3_optional
+  local oneof = in_oneof and message.oneof_decl[field.oneof_index + 1].name or nil
   return {
     name = type == "message" and field.type == "TYPE_GROUP" and field.name:lower() or field.name,
     json_name = field.json_name or field.name,
@@ -49,7 +53,6 @@ local function new_field(field, message, comment)
     type = type,
     repeated = field.label == "LABEL_REPEATED",
     required = field.label == "LABEL_REQUIRED",
-    optional = field.proto3_optional or false,
     message = type == "message" and without_dot(field.type_name) or nil,
     enum = type == "enum" and without_dot(field.type_name) or nil,
     oneof = oneof,

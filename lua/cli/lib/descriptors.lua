@@ -1,9 +1,10 @@
--- A contract by the names of what is in it, with the places in the .proto files: what `types` writes and `check` compares.
+-- A contract by the names of what is in it, with the places in the .proto files: what `types` writes and `check`
+-- compares.
 --
---   index.messages["posts.Post"] = { full, descriptor, place, own, proto3, fields = list of field }
+--   index.messages["posts.Post"] = { full, descriptor, place, own, entry, fields = list of field }
 --   index.enums["posts.State"]   = { full, descriptor, place, own }
---   index.services               = list of { full, name, descriptor, place, methods = list of { name, full, descriptor, place,
---                                  input, output } }; only the service's own
+--   index.services               = list of { full, name, descriptor, place, methods }; only the service's own
+--   a method is { name, full, descriptor, place, input, output }
 --   index.extensions["posts.Post"] = list of field, whose name is "[package.name]"
 --   a field is { name, number, descriptor, place, repeated, map = { key, value }, optional, oneof, type = "int64",
 --                of = the full name of its message or enum }
@@ -67,7 +68,7 @@ end
 
 local function add_message(index, at, scope, raw, path)
   local full = scope .. raw.name
-  local message = { full = full, descriptor = raw, place = place(at, path), own = at.own, proto3 = at.proto3, fields = {} }
+  local message = { full = full, descriptor = raw, place = place(at, path), own = at.own, fields = {} }
   message.entry = raw.options ~= nil and raw.options.map_entry == true
   index.messages[full] = message
   for i, field in ipairs(raw.field) do

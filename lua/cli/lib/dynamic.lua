@@ -12,7 +12,7 @@ local dynamic = {}
 
 local LIST_SERVICES = "/mica.registry.v1.Registry/ListServices"
 
--- ---- whether there is such a service ------------------------------------------------------------------------------------
+-- ---- whether there is such a service
 
 local function names_of_services(cli)
   local answer = mica.try(function() return cli:server():call(LIST_SERVICES, { platform = true }) end)
@@ -29,7 +29,7 @@ local function without_server(cli, words, err)
   error(err, 0)
 end
 
--- ---- which endpoint -----------------------------------------------------------------------------------------------------
+-- ---- which endpoint
 
 local function leading_words(words)
   local found = {}
@@ -81,7 +81,7 @@ end
 
 local function is_help(word) return word == nil or word == "-h" or word == "--help" end
 
--- ---- the call -----------------------------------------------------------------------------------------------------------
+-- ---- the call
 
 local function ask_of(cli)
   return {
@@ -152,7 +152,8 @@ local function run_service(cli, service, words, version)
   return 0
 end
 
---- Runs words[1], name or name@version, as a service: true and the exit code; false and the names of services when there is none.
+--- Runs words[1], name or name@version, as a service: true and the exit code; false and the names of services when there
+--- is none.
 ---@param cli mica.cli.Console
 ---@param words string[]
 ---@return boolean known, any code_or_names

@@ -1,4 +1,5 @@
--- What goes wrong in the command line: how it is raised, and what becomes of it: a message on standard error and an exit code.
+-- What goes wrong in the command line: how it is raised, and what becomes of it: a message on standard error and an
+-- exit code.
 
 local mica = require "mica"
 

@@ -1,7 +1,7 @@
 -- Fields of a message as flags: `--id 1 --tags a --tags b --person.address.city Rome --labels.lang=en`.
 --
--- One walk along the contract (`locate`) tells for a flag's name which field it means, of what kind, and where its value
--- goes; help is written from the same walk and the same kinds (lib/kinds.lua), so they cannot differ.
+-- One walk along the contract (`locate`) tells for a flag's name which field it means, of what kind, and where its
+-- value goes; help is written from the same fields and the same kinds (lib/kinds.lua), so they cannot differ.
 --
 -- Nothing here asks the server: everything wrong is found before something is sent.
 
@@ -19,7 +19,7 @@ local STRUCT = "google.protobuf.Struct"
 ---@return string
 function fields.flag(name) return (name:gsub("_", "-")) end
 
--- ---- names --------------------------------------------------------------------------------------------------------------
+-- ---- names
 
 local function find(message, word)
   local by_name = message.by_name
@@ -37,7 +37,7 @@ local function hint(message, word, prefix)
   return near and (" (did you mean --%s%s?)"):format(prefix, near) or ""
 end
 
--- ---- from a flag's name to its place ------------------------------------------------------------------------------------
+-- ---- from a flag's name to its place
 
 local function json_object(contract, name)
   local message = contract.messages[name]
@@ -71,29 +71,32 @@ end
 
 local function slot(steps, kind, list) return { steps = steps, kind = kind, list = list or false } end
 
+-- The message of a field whose fields are given one by one: not a well-known type.
+local function message_of(contract, field)
+  return field.message and not kinds.is_known(field.message) and contract.messages[field.message] or nil
+end
+
 local locate
 
 -- A map's key may hold dots; where the values are messages, what follows the first dot is a field of the value if there
 -- is one of that name.
 local function locate_in_map(contract, field, steps, rest, prefix)
+  if rest == "" then return nil, ("--%s needs a key: --%sKEY=VALUE"):format(prefix:sub(1, -2), prefix) end
   local function with(key)
     local all = { unpack(steps) }
-    table.insert(all, { name = key, key = true })
+    table.insert(all, { name = key })
     return all
   end
-  if rest == "" then return nil, ("--%s needs a key: --%sKEY=VALUE"):format(prefix:sub(1, -2), prefix) end
-  local key, after = rest:match "^([^.]+)%.(.+)$"
-  local message = field.value.message and not kinds.is_known(field.value.message) and contract.messages[field.value.message]
-  if key and message then
-    local inner = locate(contract, message, after, with(key), prefix .. key .. ".")
-    if inner then rest = key end
-    local _, fault = kinds.of(contract, field.key).read(rest, {})
-    if fault then return nil, ("--%s%s: the key: %s"):format(prefix, rest, fault) end
-    if inner then return inner end
+  local function checked(key, place)
+    local _, fault = kinds.of(contract, field.key).read(key, {})
+    if fault then return nil, ("--%s%s: the key: %s"):format(prefix, key, fault) end
+    return place
   end
-  local _, fault = kinds.of(contract, field.key).read(rest, {})
-  if fault then return nil, ("--%s%s: the key: %s"):format(prefix, rest, fault) end
-  return slot(with(rest), value_kind(contract, field.value))
+  local key, after = rest:match "^([^.]+)%.(.+)$"
+  local message = message_of(contract, field.value)
+  local inner = key and message and locate(contract, message, after, with(key), prefix .. key .. ".")
+  if inner then return checked(key, inner) end
+  return checked(rest, slot(with(rest), value_kind(contract, field.value)))
 end
 
 local function locate_below(contract, field, steps, rest, prefix)
@@ -104,11 +107,13 @@ local function locate_below(contract, field, steps, rest, prefix)
       field.message and (", --%s '{...}'"):format(name) or "")
   end
   if field.message == STRUCT and rest ~= "" then
-    table.insert(steps, { name = rest, key = true })
+    table.insert(steps, { name = rest })
     return slot(steps, kinds.of(contract, field).keys)
   end
-  local message = field.message and not kinds.is_known(field.message) and contract.messages[field.message]
-  if not message then return nil, ("--%s has no fields: it is of type %s"):format(name, kinds.of(contract, field).label) end
+  local message = message_of(contract, field)
+  if not message then
+    return nil, ("--%s has no fields: it is of type %s"):format(name, kinds.of(contract, field).label)
+  end
   return locate(contract, message, rest, steps, prefix)
 end
 
@@ -124,7 +129,7 @@ function locate(contract, message, path, steps, prefix)
   return slot(steps, value_kind(contract, field), field.repeated)
 end
 
--- ---- checking JSON bodies -----------------------------------------------------------------------------------------------
+-- ---- checking JSON bodies
 
 local check_field
 
@@ -153,6 +158,16 @@ function check_field(contract, field, value, path)
   return fields.check(contract, contract.messages[field.message], value, path)
 end
 
+-- The field that a key of a body means; nil and what is wrong, or nil alone for what is left to the server: an extension
+-- ("[package.name]"), or "@type".
+local function field_of_key(message, key, full)
+  local field = message.by_name[key] or find(message, key)
+  if field or key:find "^[%[@]" then return field end
+  local names = {}
+  for _, candidate in ipairs(message.fields) do table.insert(names, candidate.name) end
+  return nil, ("%s has no field %q%s"):format(message.full_name, full, suggest.hint(key, names))
+end
+
 --- Checks the names in the JSON value of a message, and gives them the form that the contract declares; nil and what is
 --- wrong. What their values may be is told by the server.
 ---@param contract table
@@ -161,34 +176,24 @@ end
 ---@param path? string
 ---@return table? value, string? fault
 function fields.check(contract, message, value, path)
-  if type(value) ~= "table" then return nil, ("%sexpected a JSON object"):format(path and path .. ": " or "") end
   local checked = {}
+  if type(value) ~= "table" then return nil, (path and path .. ": " or "") .. "expected a JSON object" end
   for key, item in pairs(value) do
-    local field = type(key) == "string" and (message.by_name[key] or find(message, key))
-    local full = (path and path .. "." or "") .. tostring(key)
-    if not field and type(key) == "string" and not key:find "^[%[@]" then
-      local names = {}
-      for _, candidate in ipairs(message.fields) do table.insert(names, candidate.name) end
-      return nil, ("%s has no field %q%s"):format(message.full_name, full, suggest.hint(key, names))
-    elseif not field then
-      if type(key) ~= "string" then return nil, ("%sexpected a JSON object"):format(path and path .. ": " or "") end
-      checked[key] = item
-    else
-      local how = field.map and fields.check_map or field.repeated and check_list or check_field
-      local ok, fault
-      if item == mica.null then
-        ok = item
-      else
-        ok, fault = how(contract, field, item, full)
-      end
-      if ok == nil then return nil, fault end
-      checked[field.name] = ok
+    if type(key) ~= "string" then return nil, (path and path .. ": " or "") .. "expected a JSON object" end
+    local full = (path and path .. "." or "") .. key
+    local field, fault = field_of_key(message, key, full)
+    if fault then return nil, fault end
+    if field and item ~= mica.null then
+      local check = field.map and fields.check_map or field.repeated and check_list or check_field
+      item, fault = check(contract, field, item, full)
+      if item == nil then return nil, fault end
     end
+    checked[field and field.name or key] = item
   end
   return checked
 end
 
--- ---- reading flags ------------------------------------------------------------------------------------------------------
+-- ---- reading flags
 
 -- Takes the flags apart: a list of { flag, slot, text }, the text of --json, and whether help is wanted.
 local Reader = {}
@@ -244,8 +249,9 @@ end
 ---@param first? integer the first argument to read
 ---@return table? read, string? fault
 function fields.read(contract, message, arguments, first)
-  local reader = setmetatable({ contract = contract, message = message, arguments = arguments, at = first or 1, sets = {} },
-    Reader)
+  local reader = setmetatable({
+    contract = contract, message = message, arguments = arguments, at = first or 1, sets = {},
+  }, Reader)
   while arguments[reader.at] do
     local fault = reader:take(arguments[reader.at])
     if fault then return nil, fault end
@@ -254,7 +260,7 @@ function fields.read(contract, message, arguments, first)
   return reader
 end
 
--- ---- building the request -----------------------------------------------------------------------------------------------
+-- ---- building the request
 
 -- What the flags have set so far: to tell repeated flags, and members of a oneof that exclude each other.
 local Builder = {}
@@ -331,7 +337,7 @@ function fields.build(read, body, ask)
   return mica.json.encode(builder.body)
 end
 
--- ---- help ---------------------------------------------------------------------------------------------------------------
+-- ---- help
 
 local function note_of(field, kind)
   local notes = {}
@@ -368,7 +374,7 @@ local function add_field(rows, contract, field, at)
     return
   end
   local kind = value_kind(contract, field)
-  local message = field.message and not kinds.is_known(field.message) and contract.messages[field.message]
+  local message = message_of(contract, field)
   local nests = message and not field.repeated and #message.fields > 0 and at.depth < HELP_DEPTH
   if nests and not at.open[field.message] then
     local below = { prefix = flag .. ".", open = at.open, depth = at.depth + 1, within = field.oneof or at.within }
@@ -413,7 +419,8 @@ function fields.help(rows, rules, dashes)
     local notes = { unpack(row.notes) }
     if rule then table.insert(notes, 1, rule) end
     if #notes > 0 then table.insert(texts, "(" .. table.concat(notes, "; ") .. ")") end
-    table.insert(lines, (("  %-" .. math.max(width, 1) .. "s  %s"):format(heads[i], table.concat(texts, " ")):gsub("%s+$", "")))
+    local padding = (" "):rep(width - #heads[i])
+    table.insert(lines, (("  %s%s  %s"):format(heads[i], padding, table.concat(texts, " ")):gsub("%s+$", "")))
   end
   return lines
 end

@@ -3,9 +3,9 @@
 -- scan() splits words by the rules of flags; it knows neither commands nor types:
 --   --flag value, --flag=value (which may contain "="), --flag (boolean), --flag=false; short flags are one letter;
 --   flags and words in any order; "--" ends flags; "-" and negative numbers are words.
--- Commands declare their flags and arguments with lua-argparse, which checks counts and choices, converts, and writes the
--- usage. It would read a value such as "-5" or an option after "--" in its own way, so it is handed what scan() has split, in
--- a form that leaves no doubt: --flag=value ... -- words.
+-- Commands declare their flags and arguments with lua-argparse, which checks counts and choices, converts, and writes
+-- the usage. It would read a value such as "-5" or an option after "--" in its own way, so it is handed what scan() has
+-- split, in a form that leaves no doubt: --flag=value ... -- words.
 
 local argparse = require "argparse"
 local mica = require "mica"
@@ -13,7 +13,7 @@ local suggestions = require "lib.suggestions"
 
 local flags = {}
 
--- ---- splitting -----------------------------------------------------------------------------------------------------------
+-- ---- splitting -----------------------------------------------------------------------------------------------------
 
 ---@class mica.cli.Flag what is known of a flag
 ---@field takes boolean it takes a value; else it is a boolean
@@ -90,7 +90,7 @@ function flags.scan(cli, words, find, options)
   return out
 end
 
--- ---- global flags --------------------------------------------------------------------------------------------------------
+-- ---- global flags --------------------------------------------------------------------------------------------------
 
 local GLOBAL = {
   env = { takes = true, key = "env" }, address = { takes = true, key = "address" },
@@ -162,7 +162,7 @@ function flags.take_global(cli, words, lenient)
   return { "help", scanned.rest[2] }
 end
 
--- ---- flags of commands ---------------------------------------------------------------------------------------------------
+-- ---- flags of commands ---------------------------------------------------------------------------------------------
 
 local function new_parser(path, command)
   local parser = argparse("mica " .. path):add_help(false)
@@ -257,7 +257,9 @@ local function run_group(cli, path, group, words)
     cli:usage_hint(hint, "unknown command %q%s", path .. " " .. word,
       suggestions.hint(word, names_of(group.commands), path .. " "))
   end
-  if not group.default then cli:usage_hint(hint, "mica %s what? %s", path, table.concat(names_of(group.commands), ", ")) end
+  if not group.default then
+    cli:usage_hint(hint, "mica %s what? %s", path, table.concat(names_of(group.commands), ", "))
+  end
   return run_one(cli, path .. " " .. group.default, group.commands[group.default], words)
 end
 
@@ -276,7 +278,7 @@ end
 --- The parser of a command, for its help and its completion.
 flags.parser = new_parser
 
--- ---- values that several commands take -----------------------------------------------------------------------------------
+-- ---- values that several commands take -----------------------------------------------------------------------------
 
 --- Seconds of a duration ("250ms", "1h30m", or seconds).
 ---@param cli mica.cli.Console

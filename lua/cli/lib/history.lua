@@ -1,5 +1,5 @@
--- The contract of the version that was last built or deployed from a folder, in its .mica/last.pb: `mica check` tells what
--- has broken since.
+-- The contract of the version that was last built or deployed from a folder, in its .mica/last.pb: `mica check` tells
+-- what has broken since.
 
 local mica = require "mica"
 local source = require "lib.source"

@@ -1,5 +1,5 @@
--- JSON texts in another layout. They are not read as values, so that the order of fields, large numbers and their spelling
--- stay as the server wrote them.
+-- JSON texts in another layout. They are not read as values, so that the order of fields, large numbers and their
+-- spelling stay as the server wrote them.
 
 local json_text = {}
 

@@ -1,6 +1,7 @@
 -- What each type of field is called on the command line and how its text becomes a value of protobuf's JSON.
 --
--- A kind is { label, read = function(text, ask) -> value, or nil and what is wrong; bare = the value of a flag without one }.
+-- A kind is { label, read, bare }: read(text, ask) gives the value, or nil and what is wrong; `bare` is the value of a flag
+-- that stands alone.
 -- `ask.read_file(path)` reads a file or, for "-", standard input: bytes, or nil and what is wrong.
 
 local mica = require "mica"
@@ -8,7 +9,7 @@ local suggest = require "mica.suggest"
 
 local kinds = {}
 
--- ---- numbers ------------------------------------------------------------------------------------------------------------
+-- ---- numbers
 
 -- Is the decimal text of digits `a` greater than `b`? Neither has leading zeros.
 local function greater(a, b)
@@ -30,7 +31,9 @@ local function integer(label, lowest, highest)
   return { label = label, read = read }
 end
 
-local NOT_FINITE = { nan = "NaN", inf = "Infinity", infinity = "Infinity", ["-inf"] = "-Infinity", ["-infinity"] = "-Infinity" }
+local NOT_FINITE = {
+  nan = "NaN", inf = "Infinity", infinity = "Infinity", ["-inf"] = "-Infinity", ["-infinity"] = "-Infinity",
+}
 
 local function floating(label, highest)
   local function read(text)
@@ -46,14 +49,14 @@ if math.abs(number) == math.huge or math.abs(number) > highest then
   return { label = label, read = read }
 end
 
--- ---- texts --------------------------------------------------------------------------------------------------------------
+-- ---- texts
 
 local function is_utf8(text)
   local at, n = 1, #text
   while at <= n do
     local b = text:byte(at)
-    local more = b < 0x80 and 0 or b >= 0xC2 and b < 0xE0 and 1 or b >= 0xE0 and b < 0xF0 and 2 or b >= 0xF0 and b < 0xF5 and 3
-    if not more or not text:find("^" .. ("[\128-\191]"):rep(more), at + 1) then return false end
+    local more = b < 0x80 and 0 or b < 0xC2 and -1 or b < 0xE0 and 1 or b < 0xF0 and 2 or b < 0xF5 and 3 or -1
+    if more < 0 or not text:find("^" .. ("[\128-\191]"):rep(more), at + 1) then return false end
     at = at + 1 + more
   end
   return true
@@ -98,7 +101,7 @@ local function read_boolean(text)
   return BOOLEANS[text]
 end
 
--- ---- well-known types ---------------------------------------------------------------------------------------------------
+-- ---- well-known types
 
 local function read_timestamp(text)
   local seconds = mica.try(mica.time.parse, text)
@@ -121,7 +124,9 @@ local function camel(path) return (path:gsub("_(%l)", string.upper)) end
 local function read_mask(text)
   local paths = {}
   for path in text:gmatch "[^,]+" do
-    if not path:find "^[%w_.]+$" then return nil, ("expected names of fields with commas between, got %q"):format(text) end
+    if not path:find "^[%w_.]+$" then
+      return nil, ("expected names of fields with commas between, got %q"):format(text)
+    end
     table.insert(paths, camel(path))
   end
   return table.concat(paths, ",")
@@ -196,8 +201,10 @@ local SCALARS = {
   string = { label = "string", read = read_string },
   bytes = { label = "bytes", read = read_bytes },
 }
-for alias, name in pairs { sint32 = "int32", sfixed32 = "int32", sint64 = "int64", sfixed64 = "int64", fixed32 = "uint32",
-  fixed64 = "uint64" } do
+local ALIASES = {
+  sint32 = "int32", sfixed32 = "int32", sint64 = "int64", sfixed64 = "int64", fixed32 = "uint32", fixed64 = "uint64",
+}
+for alias, name in pairs(ALIASES) do
   SCALARS[alias] = SCALARS[name]
 end
 

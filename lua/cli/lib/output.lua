@@ -1,12 +1,12 @@
--- What commands print: tables, single things, streams, changes; each for people, for programs (-o json) and as names only
--- (-o name). The functions are methods of the console (lib/console.lua).
+-- What commands print: tables, single things, streams, changes; each for people, for programs (-o json) and as names
+-- only (-o name). The functions are methods of the console (lib/console.lua).
 
 local mica = require "mica"
 local json_text = require "lib.json_text"
 
 local output = {}
 
--- ---- values as texts -----------------------------------------------------------------------------------------------------
+-- ---- values as texts -----------------------------------------------------------------------------------------------
 
 local SPANS = { { 86400, "d" }, { 3600, "h" }, { 60, "m" }, { 1, "s" } }
 
@@ -56,7 +56,7 @@ function output.seconds(_, s)
   return s < 60 and ("%.1f s"):format(s) or ("%dm %ds"):format(math.floor(s / 60), math.floor(s % 60))
 end
 
--- ---- lists ---------------------------------------------------------------------------------------------------------------
+-- ---- lists ---------------------------------------------------------------------------------------------------------
 
 ---@class mica.cli.Column
 ---@field [1] string the header
@@ -155,7 +155,7 @@ function output.table(cli, columns, rows, opts)
   end
 end
 
--- ---- single things, streams, changes -------------------------------------------------------------------------------------
+-- ---- single things, streams, changes -------------------------------------------------------------------------------
 
 ---@param cli mica.cli.Console
 ---@param value any

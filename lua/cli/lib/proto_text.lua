@@ -61,7 +61,8 @@ function Writer:field(depth, message, field, path)
   self:comment(depth, path)
   local entry = find_entry(message, field)
   if entry then
-    self:line(depth, "map<%s, %s> %s = %d;", type_text(entry.field[1]), type_text(entry.field[2]), field.name, field.number)
+    local key, value = type_text(entry.field[1]), type_text(entry.field[2])
+    self:line(depth, "map<%s, %s> %s = %d;", key, value, field.name, field.number)
     return
   end
   local label = LABELS[field.label] or ""
@@ -102,7 +103,8 @@ function Writer:message(depth, message, path)
   self:line(depth, "message %s {", message.name)
   for i, enum in ipairs(message.enum_type) do self:enum(depth + 1, enum, path .. ".4." .. i - 1) end
   for i, nested in ipairs(message.nested_type) do
-    if not (nested.options and nested.options.map_entry) then self:message(depth + 1, nested, path .. ".3." .. i - 1) end
+    local is_entry = nested.options and nested.options.map_entry
+    if not is_entry then self:message(depth + 1, nested, path .. ".3." .. i - 1) end
   end
   self:reserved(depth + 1, message)
   local written = {}

@@ -1,4 +1,4 @@
--- What the help says of services and their endpoints: for `mica posts --help`, `mica posts save --help`, `mica describe`.
+-- What help says of services and their endpoints: `mica posts --help`, `mica posts save --help`, `mica describe`.
 
 local calling = require "lib.calling"
 local fields = require "lib.fields"

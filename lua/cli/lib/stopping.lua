@@ -16,7 +16,8 @@ local ATTEMPTS = 20
 ---@param now boolean?
 ---@return number finished
 function stopping.stop(cli, name, version, drain, now)
-  local request = { name = name, version = version, drain = drain ~= 0 and drain or nil, now = now or drain == 0 or nil }
+  now = now or drain == 0 -- 0 would be the server's default
+  local request = { name = name, version = version, drain = not now and drain or nil, now = now or nil }
   local timeout, given = cli:timeout()
   if not given then timeout = math.max(timeout, (drain or DRAIN) + 15) end
   for attempt = 1, ATTEMPTS do -- while somebody else changes it

@@ -1,5 +1,5 @@
--- Writes .mica/types/ of a service's folder: the library, the service's own contract, and the contracts of the services that
--- it calls and that lie beside it.
+-- Writes .mica/types/ of a service's folder: the library, the service's own contract, and the contracts of the services
+-- that it calls and that lie beside it.
 
 local annotations = require "lib.annotations"
 local descriptors = require "lib.descriptors"

@@ -15,7 +15,7 @@ local UPLOAD = "/mica.runtime.v1.Source/Upload"
 
 local ATTEMPTS = 20 -- while others change the same service
 
--- ---- sources ------------------------------------------------------------------------------------------------------------
+-- ---- sources
 
 -- "posts@v2" is the folder posts and the tag v2; a folder may have an "@" in a part before the last.
 local function split_tag(word)
@@ -71,7 +71,7 @@ function upload.read(cli, word)
   return packed
 end
 
--- ---- to the server ------------------------------------------------------------------------------------------------------
+-- ---- to the server
 
 local function hex(bytes)
   return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
@@ -106,7 +106,7 @@ local function is_deployed(cli, name, tag)
   return false
 end
 
--- Calls fn until nobody else is changing the service. `turn` tells whether what it failed with is to be tried otherwise.
+-- Calls fn until nobody else is changing the service. `turn` tells whether what failed is to be tried otherwise.
 local function until_free(fn, turn)
   for attempt = 1, ATTEMPTS do
     local answer, err = mica.try(fn)
@@ -150,7 +150,7 @@ function upload.update(cli, request)
   return until_free(function() return cli:server():call(UPDATE, request) end)
 end
 
--- ---- what is said of it -------------------------------------------------------------------------------------------------
+-- ---- what is said of it
 
 --- Prints the line of a deployment, what breaks callers, and warnings.
 ---@param cli mica.cli.Console

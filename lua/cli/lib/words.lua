@@ -1,5 +1,5 @@
--- Splits a line into words as a shell does: blanks separate, 'text' is kept as it is, "text" and \x take a backslash as a mark
--- that the next character is meant; # begins a comment at the start of a word.
+-- Splits a line into words as a shell does: blanks separate, 'text' is kept as it is, "text" and \x take a backslash as
+-- a mark that the next character is meant; # begins a comment at the start of a word.
 
 local words = {}
 

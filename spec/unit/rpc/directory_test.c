@@ -108,6 +108,46 @@ static void test_newest_version_answers(void **state) {
     directory_delete(d);
 }
 
+static void expect_generation(struct directory *d, const char *version, uint32_t generation) {
+    struct directory_entry e;
+    assert_int_equal(find(d, "mica", "echo", version, "Echo.Say", &e, NULL), 0);
+    assert_int_equal(e.generation, generation);
+    drop(&e);
+}
+
+static void put_at(struct directory *d, const char *version, uint32_t generation, uint64_t order) {
+    struct port *port = &first.port;
+    assert_int_equal(
+        directory_put_at(d, "mica", "echo", version, port, pool, NULL, &first, generation, order),
+        0);
+}
+
+static void test_highest_order_answers(void **state) {
+    (void)state;
+    struct directory *d = directory_new();
+    struct directory_entry e;
+    put_at(d, "v2", 1, 20);
+    put_at(d, "v1", 2, 10);
+    put_at(d, "v3", 3, 15);
+    expect_generation(d, "", 1);
+    put_at(d, "v1", 4, 10); // replaced, it keeps its place
+    expect_generation(d, "", 1);
+    expect_generation(d, "v1", 4);
+    directory_withdraw(d, "mica", "echo", "v1", 2); // it has gone already: 4 is in its place
+    expect_generation(d, "v1", 4);
+    directory_withdraw(d, "mica", "echo", "v2", 1);
+    expect_generation(d, "", 3);
+    put_at(d, "v2", 5, 15); // of equal ones the newest
+    expect_generation(d, "", 5);
+    const struct str mica = str_of("mica"), echo = str_of("echo");
+    assert_int_equal(directory_look(d, mica, echo, str_of("v1"), &e), 0);
+    assert_true(e.generation == 4 && e.source == (struct source *)&first && e.pool == pool);
+    drop(&e);
+    assert_int_equal(directory_look(d, mica, echo, str_of("v9"), &e), -STATUS_NOT_FOUND);
+    assert_int_equal(directory_look(d, mica, str_of("nobody"), str_of(""), &e), -STATUS_NOT_FOUND);
+    directory_delete(d);
+}
+
 static void test_platform_is_seen_from_everywhere(void **state) {
     (void)state;
     struct directory *d = directory_new();
@@ -188,6 +228,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_finds_with_references_of_its_own, set_up_ports,
                                         tear_down_ports),
         cmocka_unit_test_setup_teardown(test_newest_version_answers, set_up_ports, tear_down_ports),
+        cmocka_unit_test_setup_teardown(test_highest_order_answers, set_up_ports, tear_down_ports),
         cmocka_unit_test_setup_teardown(test_platform_is_seen_from_everywhere, set_up_ports,
                                         tear_down_ports),
         cmocka_unit_test_setup_teardown(test_texts, set_up_ports, tear_down_ports),

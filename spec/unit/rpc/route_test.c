@@ -122,6 +122,33 @@ static void test_install(void **state) {
     route_table_drop(table);
 }
 
+static void test_versions(void **state) {
+    (void)state;
+    char missing[200];
+    struct route_table *table = NULL;
+    directory_put(directory, "mica", "echo", "v1", &service.port, pool, NULL, NULL, 7);
+    directory_put(directory, "mica", "echo", "v2", &service.port, pool, NULL, NULL, 8);
+    Route routes[] = {route("mica", "/echo/say", "echo", "Echo.Say"),
+                      route("mica", "/echo/say", "echo", "Echo.Say")};
+    routes[0].version = "v2";
+    routes[1].version = "v1";
+    routes[1].by_version = 1;
+    assert_int_equal(install("api", routes, 2, NULL, missing, NULL), 0);
+    route_slot_view(api, &table);
+    static const struct {
+        const char *version;
+        unsigned generation;
+    } CASES[] = {{"", 8}, {"v2", 8}, {"v1", 7}, {"v3", 0}, {"v", 0}};
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        const struct route *r = route_find_version(table, str_of("mica"), str_of("/echo/say"),
+                                                   str_of(CASES[i].version));
+        assert_int_equal(r == NULL ? 0 : r->generation, CASES[i].generation);
+    }
+    assert_null(route_find_version(table, str_of("mica"), str_of("/echo"), str_of("v1")));
+    assert_null(route_find_version(NULL, str_of("mica"), str_of("/echo/say"), str_of("v1")));
+    route_table_drop(table);
+}
+
 static void test_long_keys(void **state) {
     (void)state;
     char missing[200];
@@ -239,6 +266,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_install, set_up_each, tear_down_each),
         cmocka_unit_test_setup_teardown(test_long_keys, set_up_each, tear_down_each),
+        cmocka_unit_test_setup_teardown(test_versions, set_up_each, tear_down_each),
         cmocka_unit_test_setup_teardown(test_loopback_account, set_up_each, tear_down_each),
         cmocka_unit_test_setup_teardown(test_all_or_nothing, set_up_each, tear_down_each),
         cmocka_unit_test_setup_teardown(test_said_twice, set_up_each, tear_down_each),

@@ -187,6 +187,47 @@ static void stopping_refuses_and_drains(void **state) {
     finish(&f);
 }
 
+static void it_counts(void **state) {
+    (void)state;
+    struct fixture f;
+    struct service_counts n;
+    begin(&f, 2);
+    request(&f, 1, "echo");
+    request(&f, 2, "echo");
+    request(&f, 3, "hold");
+    caller_expect(&f.caller, 1, STATUS_OK, "echo");
+    caller_expect(&f.caller, 2, STATUS_OK, "echo");
+    usleep(3000);
+    service_count(f.service, &n);
+    assert_true(n.instances == 2 && n.serving == 2 && n.restarts == 0);
+    assert_true(n.begun == 3 && n.faults == 0 && n.open == 1);
+    assert_true(n.memory > 0 && n.started > 0 && n.last_error[0] == '\0');
+    struct vm_limits limits = service_limits(f.service);
+    assert_true(limits.concurrency == 5 && limits.queue == 100); // said
+    assert_true(limits.memory == VM_LIMITS.memory && limits.message == VM_LIMITS.message);
+    end(&f);
+}
+
+static void a_drain_can_be_hurried(void **state) {
+    (void)state;
+    struct fixture f;
+    begin(&f, 2);
+    struct port *port = port_hold(service_port(f.service)); // keeps the service for service_hurry
+    request(&f, 1, "hold");
+    usleep(2000);
+    service_stop(f.service, 100 * NS_PER_SECOND, on_stopped, &f);
+    usleep(3000);
+    assert_int_equal(atomic_load(&f.stopped), 0);
+    service_hurry(f.service, 200 * NS_PER_SECOND); // more time is not given
+    service_hurry(f.service, 0);
+    caller_expect(&f.caller, 1, STATUS_UNAVAILABLE, "the service has been stopped");
+    assert_true(becomes(&f.stopped, 1));
+    assert_int_equal(f.finished, 0);
+    service_hurry(f.service, 0); // and when it has ended nothing happens
+    port_drop(port);
+    finish(&f);
+}
+
 static void stopping_while_it_starts(void **state) {
     (void)state;
     struct fixture f;
@@ -236,6 +277,8 @@ int main(void) {
         cmocka_unit_test(one_failure_stops_all),
         cmocka_unit_test(stopping_refuses_and_drains),
         cmocka_unit_test(stopping_while_it_starts),
+        cmocka_unit_test(it_counts),
+        cmocka_unit_test(a_drain_can_be_hurried),
         cmocka_unit_test(a_definition_is_read_in_a_bare_vm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

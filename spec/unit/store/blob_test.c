@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Blobs: whole or not at all, named by their content, and what is left after uploads that did not end.
+// Blobs: whole or not at all, named by their content, and what is left after uploads that did not
+// end.
 #include "store_testing.h"
 
 #include "base/clock.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The storage engine: batches, versions and conditions, group commit, paging, and what is left after crashes and faults.
+// The storage engine: batches, versions and conditions, group commit, paging, and what is left
+// after crashes and faults.
 #include "store_testing.h"
 
 #include "store/engine.h"
@@ -332,7 +333,8 @@ static void no_update_is_lost(void **state) {
     engine_delete(e);
 }
 
-// Batches of one group of which some fail: the others are written. The first batch is large, so that the rest gathers.
+// Batches of one group of which some fail: the others are written. The first batch is large, so
+// that the rest gathers.
 static void a_group_is_not_one_batch(void **state) {
     (void)state;
     enum { BATCHES = 100 };
@@ -545,7 +547,8 @@ static void damage_is_told(void **state) {
     engine_delete(e);
 }
 
-// Fills the disk by writing until it is told so; then reading goes on, and writing again once there is room.
+// Fills the disk by writing until it is told so; then reading goes on, and writing again once there
+// is room.
 static void fill(struct engine *e) {
     static char value[100000];
     int rc = 0, written = 0;

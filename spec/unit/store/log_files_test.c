@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The log in files: records there and back, rotation, reading back by every filter, cursors, waiting, and bounds.
+// The log in files: records there and back, rotation, reading back by every filter, cursors,
+// waiting, and bounds.
 #include "store_testing.h"
 
 #include "base/clock.h"
@@ -432,7 +433,8 @@ static void *say_many(void *arg) {
     return NULL;
 }
 
-// Follows while four threads log and files rotate: every record is seen, once, and each thread's in order.
+// Follows while four threads log and files rotate: every record is seen, once, and each thread's in
+// order.
 static void following_sees_all(void **state) {
     (void)state;
     struct err err = {0};

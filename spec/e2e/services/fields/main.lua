@@ -34,7 +34,7 @@ function Fields.Download(ctx, req) return { content = ("\0\1\255\n"):rep(req.n) 
 
 function Fields.Head(ctx, req)
   local values = {}
-  for key, value in pairs(ctx.metadata) do values[key] = type(value) == "table" and table.concat(value, ",") or value end
+  for key in pairs(ctx.metadata) do values[key] = table.concat(ctx:metadata_all(key), ",") end
   ctx:set_header("x-first", "1")
   return { values = values }
 end
