@@ -8,6 +8,7 @@
 -- time to live it is taken out. Contracts of what runs here are the core's to tell; those from elsewhere are registered.
 
 local mica = require "mica"
+local suggest = require "mica.suggest"
 local errors, time = mica.errors, mica.time
 
 -- A watcher that has this many changes waiting reads too slowly: it is broken off and watches again from the start.
@@ -204,9 +205,19 @@ local function prune()
   for _, service in ipairs(expired) do remove(service.namespace, service.name, service.version) end
 end
 
+-- `shown`: what was asked for, with the version if one was given.
+local function no_service(ctx, name, shown)
+  local names = {}
+  for _, namespace in ipairs { PLATFORM, ctx.namespace } do
+    for known in pairs(namespaces[namespace] or {}) do names[known] = true end
+  end
+  local hint = names[name] and "" or suggest.hint(name, names)
+  return errors.not_found("no service %q in namespace %q%s", shown, ctx.namespace, hint)
+end
+
 function Registry.GetService(ctx, req)
   local versions = versions_of(ctx.namespace, req.name) or versions_of(PLATFORM, req.name)
-  if not versions then error(errors.not_found("no service %q in namespace %q", req.name, ctx.namespace)) end
+  if not versions then error(no_service(ctx, req.name, req.name)) end
   return { services = newest_first(versions) }
 end
 
@@ -225,7 +236,7 @@ function Registry.GetContract(ctx, req)
   local record = versions and versions[version]
   if not record then
     local full = req.version == "" and req.name or req.name .. "@" .. req.version
-    error(errors.not_found("no service %q in namespace %q", full, ctx.namespace))
+    error(no_service(ctx, req.name, full))
   end
   if record.descriptors then return { descriptors = record.descriptors, protos = record.protos } end
   if record.expires then
