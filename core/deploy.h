@@ -22,7 +22,7 @@ struct deploy {
     struct blobs *blobs; // where uploaded bundles are; NULL: nowhere (a command line)
     // Its own.
     pthread_mutex_t lock;
-    struct map sources;  // number (8 bytes) -> struct source *
+    struct map sources;          // number (8 bytes) -> struct source *
     struct deployment *services; // the one started last first
     uint64_t last_source;
     bool closing;

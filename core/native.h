@@ -24,14 +24,14 @@ struct native_service {
     size_t count;
 };
 
-extern const struct native_service NATIVE_ROUTES; // context: struct native_routes
-extern const struct native_service NATIVE_DEPLOY; // struct deploy (deploy.h)
-extern const struct native_service NATIVE_SERVER; // struct native_server
-extern const struct native_service NATIVE_CRYPTO; // struct main_loop
-extern const struct native_service NATIVE_CLI;    // struct native_cli
-extern const struct native_service NATIVE_SYSTEM; // struct native_system
-extern const struct native_service NATIVE_BLOBS;  // struct native_system
-extern const struct native_service NATIVE_LOGS;   // struct native_logs
+extern const struct native_service NATIVE_ROUTES;    // context: struct native_routes
+extern const struct native_service NATIVE_DEPLOY;    // struct deploy (deploy.h)
+extern const struct native_service NATIVE_SERVER;    // struct native_server
+extern const struct native_service NATIVE_CRYPTO;    // struct main_loop
+extern const struct native_service NATIVE_CLI;       // struct native_cli
+extern const struct native_service NATIVE_SYSTEM;    // struct native_system
+extern const struct native_service NATIVE_BLOBS;     // struct native_system
+extern const struct native_service NATIVE_LOGS;      // struct native_logs
 extern const struct native_service NATIVE_BUILD;     // struct deploy
 extern const struct native_service NATIVE_CONTRACTS; // struct deploy
 
@@ -72,8 +72,12 @@ struct native_server {
     size_t run_count;
     const char *const *platform; // names
     size_t platform_count;
-    const char *api; // address that the gateway is bound to
+    const char *api;                              // address that the gateway is bound to
     void (*ready)(void *user, const char *fault); // any thread; fault "" when all is well
     void (*stop)(void *user);                     // any thread; begins to drain and returns
     void *user;
+    struct mpsc waiting; // requests to Stopping
+    atomic_bool stopping;
 };
+// Answers those who wait for the end, now and from now on. Any thread.
+void native_server_stopping(struct native_server *s);

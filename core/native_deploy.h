@@ -14,8 +14,8 @@ struct deployment {
     struct deployment *next, **link; // in deploy->services
     enum deployment_state state;     // under the deploy's lock
     bool hold;
-    struct service *service;         // from RUNNING on
-    deploy_done done;            // of the start, then of the stop
+    struct service *service; // from RUNNING on
+    deploy_done done;        // of the start, then of the stop
     void *user;
     struct err err; // why a start is undone
 };

@@ -33,6 +33,25 @@ static void stop(void *context, struct message *request) {
     s->stop(s->user);
 }
 
+static void tell_waiting(struct native_server *s) {
+    Mica__Core__V1__StoppingResponse response = MICA__CORE__V1__STOPPING_RESPONSE__INIT;
+    for (struct mpsc_node *node = mpsc_take(&s->waiting), *next; node != NULL; node = next) {
+        next = node->next;
+        native_answer(message_of(node), &response.base);
+    }
+}
+
+static void wait_for_the_end(void *context, struct message *request) {
+    struct native_server *s = context;
+    mpsc_push(&s->waiting, &request->link);
+    if (atomic_load(&s->stopping)) tell_waiting(s);
+}
+
+void native_server_stopping(struct native_server *s) {
+    atomic_store(&s->stopping, true);
+    tell_waiting(s);
+}
+
 static const struct native_method METHODS[] = {
-    {"Options", options}, {"Ready", ready}, {"Stop", stop}};
-const struct native_service NATIVE_SERVER = {"server", "mica.core.v1.Server", METHODS, 3};
+    {"Options", options}, {"Ready", ready}, {"Stop", stop}, {"Stopping", wait_for_the_end}};
+const struct native_service NATIVE_SERVER = {"server", "mica.core.v1.Server", METHODS, 4};

@@ -55,9 +55,9 @@ struct server {
     char gateway[128]; // its address; the acceptor closes before who has been told
     struct main_task ready_task, closed_task, stop_task;
     atomic_bool asked; // to stop, by runtime
-    atomic_bool told; // runtime has said that it is ready, or not
-    char fault[1000]; // why it is not
-    bool platform_up; // or has failed
+    atomic_bool told;  // runtime has said that it is ready, or not
+    char fault[1000];  // why it is not
+    bool platform_up;  // or has failed
     bool ready_said;
     bool accepting;
     bool stopping;
@@ -177,6 +177,7 @@ static void drain_connections(struct server *s) {
 static void begin_stop(struct server *s) {
     if (s->stopping) return;
     s->stopping = true;
+    native_server_stopping(&s->native);
     for (int door = 0; door < 2; door++) {
         acceptor_close(s->acceptors[door]);
         s->acceptors[door] = NULL;

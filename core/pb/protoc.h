@@ -13,5 +13,5 @@
 int protoc_compile(const char *root, const char *const *files, size_t count, struct blob **set,
                    struct err *err);
 // The same with a second import path, absolute; NULL: none.
-int protoc_compile_with(const char *root, const char *imports, const char *const *files, size_t count, struct blob **set,
-                        struct err *err);
+int protoc_compile_with(const char *root, const char *imports, const char *const *files,
+                        size_t count, struct blob **set, struct err *err);

@@ -61,7 +61,7 @@ struct instance {
     _Atomic(uint64_t) begun;    // requests handed in
     _Atomic(uint64_t) faults;   // vm_faults of all VMs so far
     pthread_mutex_t error_lock; // of last_error
-    char last_error[300];       // why a VM was replaced or did not start; "" while that has not been
+    char last_error[300]; // why a VM was replaced or did not start; "" while that has not been
     // Of the thread that runs it.
     struct vm *vm;
     uint64_t faults_before; // of VMs that are gone

@@ -12,8 +12,9 @@ struct source_file {
 
 struct source {
     atomic_uint refs;
-    char *name;                // the folder's name
-    char *folder; // where it was read, for messages; NULL only when it is built in: then it may be bytecode
+    char *name; // the folder's name
+    char *
+        folder; // where it was read, for messages; NULL only when it is built in: then it may be bytecode
     struct source_file *files; // by path
     size_t file_count;
     struct pb_pool *pool;

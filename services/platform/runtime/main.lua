@@ -283,6 +283,10 @@ return mica.service {
   on_start = function()
     jobs.start()
     mica.spawn(function()
+      mica.native("server").Stopping {}
+      report.stop_following()
+    end)
+    mica.spawn(function()
       local ok, err = pcall(boot)
       if not ok then
         mica.native("server").Ready { fault = tostring(err) }

@@ -101,6 +101,20 @@ local function log_version(namespace, req)
   return d and d.version or req.version
 end
 
+local stopping = mica.channel() -- closed when the server stops
+
+-- Ends the streams that follow a log, which would end by nothing else.
+function report.stop_following() stopping:close() end
+
+local function next_page(logs, query)
+  if not query.wait or query.wait == 0 then return logs.Read(query, { timeout = 10 }) end
+  local page = mica.race {
+    page = function() return logs.Read(query, { timeout = WAIT + 10 }) end,
+    stop = function() return stopping:recv() end,
+  }
+  return page or error(errors.unavailable "the server is stopping")
+end
+
 function report.logs(namespace, req, stream)
   local logs = mica.native "logs"
   local place, known = find_log(namespace, req.name)
@@ -109,7 +123,7 @@ function report.logs(namespace, req, stream)
     level = req.level, grep = req.grep, trace = req.trace,
   }
   while true do
-    local page = logs.Read(query, { timeout = WAIT + 10 })
+    local page = next_page(logs, query)
     if not known and #page.records == 0 then
       error(errors.not_found("no service %q is deployed in namespace %q", req.name, namespace))
     end
