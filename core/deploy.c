@@ -21,8 +21,15 @@ static bool owns(const void *source, struct str proto_file) {
 
 int deploy_publish(struct directory *d, struct service *s) {
     struct source *source = service_source(s);
-    return directory_put_at(d, service_ns(s), service_name(s), service_version(s), service_port(s),
-                            source->pool, owns, source, service_generation(s), service_order(s));
+    return directory_put(d, &(struct directory_version){.ns = service_ns(s),
+                                                        .service = service_name(s),
+                                                        .version = service_version(s),
+                                                        .port = service_port(s),
+                                                        .pool = source->pool,
+                                                        .owns = owns,
+                                                        .source = source,
+                                                        .generation = service_generation(s),
+                                                        .order = service_order(s)});
 }
 
 void deploy_withdraw(struct directory *d, const struct service *s) {

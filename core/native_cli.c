@@ -16,8 +16,6 @@
 
 #define MOST_INPUT (64u << 20)
 
-extern char **environ;
-
 // ---- Arguments
 typedef Mica__Core__V1__ArgumentsResponse__EnvironmentEntry Variable;
 

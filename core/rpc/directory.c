@@ -93,21 +93,21 @@ static int add_service(struct version *v, const struct pb_service *s, struct buf
     return 0;
 }
 
-static struct version *version_new(const char *name, struct port *port, struct pb_pool *pool,
-                                   bool (*owns)(const void *, struct str), const void *source,
-                                   uint32_t generation) {
+static struct version *version_new(const struct directory_version *put) {
+    const char *name = put->version;
     struct version *v = calloc(1, sizeof *v + strlen(name) + 1);
     if (v == NULL) return NULL;
     memcpy(v->name, name, strlen(name) + 1);
-    v->port = port_hold(port);
-    v->pool = pb_pool_hold(pool);
-    v->source = (struct source *)(uintptr_t)source;
-    v->generation = generation;
+    v->port = port_hold(put->port);
+    v->pool = pb_pool_hold(put->pool);
+    v->source = (struct source *)(uintptr_t)put->source;
+    v->generation = put->generation;
+    v->order = put->order;
     struct buf endpoint = {0};
     int rc = 0;
-    for (size_t i = 0; i < pool->service_count && rc == 0; i++) {
-        const struct pb_service *s = &pool->services[i];
-        if (owns == NULL || owns(source, s->file)) rc = add_service(v, s, &endpoint);
+    for (size_t i = 0; i < put->pool->service_count && rc == 0; i++) {
+        const struct pb_service *s = &put->pool->services[i];
+        if (put->owns == NULL || put->owns(put->source, s->file)) rc = add_service(v, s, &endpoint);
     }
     buf_free(&endpoint);
     if (rc == 0) return v;
@@ -134,28 +134,17 @@ static void chain(struct version **first, struct version *v) {
     *first = v;
 }
 
-int directory_put(struct directory *d, const char *ns, const char *service, const char *version,
-                  struct port *port, struct pb_pool *pool,
-                  bool (*owns)(const void *source, struct str proto_file), const void *source,
-                  uint32_t generation) {
-    return directory_put_at(d, ns, service, version, port, pool, owns, source, generation, 0);
-}
-
-int directory_put_at(struct directory *d, const char *ns, const char *service, const char *version,
-                     struct port *port, struct pb_pool *pool,
-                     bool (*owns)(const void *source, struct str proto_file), const void *source,
-                     uint32_t generation, uint64_t order) {
-    struct version *v = version_new(version, port, pool, owns, source, generation);
+int directory_put(struct directory *d, const struct directory_version *put) {
+    struct version *v = version_new(put);
     if (v == NULL) return -STATUS_RESOURCE_EXHAUSTED;
-    v->order = order;
     struct version *replaced = NULL;
     int rc = -STATUS_RESOURCE_EXHAUSTED;
     pthread_mutex_lock(&d->lock);
-    if (make_key(d, str_of(ns), str_of(service))) {
+    if (make_key(d, str_of(put->ns), str_of(put->service))) {
         struct version *newest = map_get(&d->services, buf_str(&d->key));
         rc = map_put(&d->services, buf_str(&d->key), v); // if it fails the map is as before
         if (rc == 0) {
-            replaced = unchain(&newest, version, 0);
+            replaced = unchain(&newest, put->version, 0);
             chain(&newest, v);
             map_put(&d->services, buf_str(&d->key), newest); // the key is there: cannot fail
             atomic_fetch_add(&d->epoch, 1);

@@ -24,18 +24,20 @@ struct directory_entry { // what a lookup gives: the caller drops port and pool
 
 struct directory *directory_new(void);
 void directory_delete(struct directory *d);
-// Holds port and pool. `owns` says whether a .proto file of the pool is the service's own. Replaces the same version. The
-// newest version put is the one that a lookup without version finds.
-int directory_put(struct directory *d, const char *ns, const char *service, const char *version,
-                  struct port *port, struct pb_pool *pool,
-                  bool (*owns)(const void *source, struct str proto_file), const void *source,
-                  uint32_t generation);
-// The same with a place among the versions: a lookup without version finds the one with the highest order; of equal ones,
-// the newest.
-int directory_put_at(struct directory *d, const char *ns, const char *service, const char *version,
-                     struct port *port, struct pb_pool *pool,
-                     bool (*owns)(const void *source, struct str proto_file), const void *source,
-                     uint32_t generation, uint64_t order);
+// A version of a service, as it is put.
+struct directory_version {
+    const char *ns, *service, *version;
+    struct port *port;    // held
+    struct pb_pool *pool; // held
+    // Is a .proto file of the pool the service's own? NULL: all are.
+    bool (*owns)(const void *source, struct str proto_file);
+    const void *source;
+    uint32_t generation;
+    // A lookup without version finds the one with the highest order; of equal ones, the newest.
+    uint64_t order;
+};
+// Replaces the same version. 0 or -STATUS_RESOURCE_EXHAUSTED.
+int directory_put(struct directory *d, const struct directory_version *put);
 void directory_remove(struct directory *d, const char *ns, const char *service,
                       const char *version);
 // The same, unless another generation has taken the version's place; 0: whichever.

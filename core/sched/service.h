@@ -17,7 +17,7 @@ struct service_config {
     const char *name;
     const char *version;
     unsigned instances;
-    uint64_t order; // among versions, see directory_put_at
+    uint64_t order; // among versions, see directory_put
     struct source *source;
     struct vm_limits limits;
     const char *const *natives;

@@ -316,7 +316,7 @@ static void scan_newest(struct scan *s, const char *folder, const struct log_lis
 
 int log_scan(struct log_read *read, const char *folder, struct err *err) {
     struct position from = {0};
-    struct log_list list;
+    struct log_list list = {0};
     const struct log_query *q = &read->query;
     int rc = q->cursor.n > 0 ? get_cursor(read, &from, err) : 0;
     if (rc == 0) rc = log_list_read(&list, folder, err);

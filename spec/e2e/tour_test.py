@@ -234,7 +234,7 @@ class Tour(unittest.TestCase):
                     seen.text(printed)  # its versions count too
                     continue
                 if "REQUESTS" in shown and not with_python:  # the call of the block that was left out
-                    printed = re.sub(r"(?m)^(helloworld .*B +)4 ", r"\g<1>5 ", printed)
+                    printed = re.sub(r"(?m)^(helloworld .*B +)5 ", r"\g<1>6 ", printed)
                 self.assertEqual(seen.text(printed), wanted.text(shown), f"{command}\n(printed, README.md)")
             self.assertTrue((walk.home / ".mica/data").is_dir())
         finally:

@@ -61,8 +61,8 @@ static void test_finds_with_references_of_its_own(void **state) {
     struct directory_entry e;
     const struct pb_method *method;
     uint64_t before = directory_epoch(d);
-    assert_int_equal(
-        directory_put(d, "mica", "echo", "v1", &first.port, pool, owns_echo, &first, 7), 0);
+    assert_int_equal(put_version(d, "mica", "echo", "v1", &first.port, pool, owns_echo, &first, 7),
+                     0);
     assert_true(directory_epoch(d) > before);
     assert_int_equal(directory_find(d, str_of("mica"), str_of("echo"), str_of(""),
                                     str_of("Echo.Count"), &e, &method, NULL),
@@ -82,8 +82,8 @@ static void test_newest_version_answers(void **state) {
     (void)state;
     struct directory *d = directory_new();
     struct directory_entry e;
-    directory_put(d, "mica", "echo", "v1", &first.port, pool, NULL, NULL, 1);
-    directory_put(d, "mica", "echo", "v2", &second.port, pool, NULL, NULL, 2);
+    put_version(d, "mica", "echo", "v1", &first.port, pool, NULL, NULL, 1);
+    put_version(d, "mica", "echo", "v2", &second.port, pool, NULL, NULL, 2);
     assert_int_equal(find(d, "mica", "echo", "", "Echo.Say", &e, NULL), 0);
     assert_int_equal(e.generation, 2);
     drop(&e);
@@ -91,7 +91,7 @@ static void test_newest_version_answers(void **state) {
     assert_int_equal(e.generation, 1);
     drop(&e);
     // The same version again takes the place of the old one and is the newest.
-    directory_put(d, "mica", "echo", "v1", &second.port, pool, NULL, NULL, 3);
+    put_version(d, "mica", "echo", "v1", &second.port, pool, NULL, NULL, 3);
     assert_int_equal(atomic_load(&first.port.refs), 1);
     assert_int_equal(find(d, "mica", "echo", "", "Echo.Say", &e, NULL), 0);
     assert_int_equal(e.generation, 3);
@@ -118,7 +118,8 @@ static void expect_generation(struct directory *d, const char *version, uint32_t
 static void put_at(struct directory *d, const char *version, uint32_t generation, uint64_t order) {
     struct port *port = &first.port;
     assert_int_equal(
-        directory_put_at(d, "mica", "echo", version, port, pool, NULL, &first, generation, order),
+        directory_put(d, &(struct directory_version){"mica", "echo", version, port, pool, NULL,
+                                                     &first, generation, order}),
         0);
 }
 
@@ -152,8 +153,8 @@ static void test_platform_is_seen_from_everywhere(void **state) {
     (void)state;
     struct directory *d = directory_new();
     struct directory_entry e;
-    directory_put(d, "", "registry", "", &first.port, pool, NULL, NULL, 1);
-    directory_put(d, "acme", "registry", "", &second.port, pool, NULL, NULL, 2);
+    put_version(d, "", "registry", "", &first.port, pool, NULL, NULL, 1);
+    put_version(d, "acme", "registry", "", &second.port, pool, NULL, NULL, 2);
     assert_int_equal(find(d, "mica", "registry", "", "Echo.Say", &e, NULL), 0);
     assert_int_equal(e.generation, 1);
     drop(&e);
@@ -171,7 +172,7 @@ static void test_texts(void **state) {
     struct err err;
     assert_int_equal(find(d, "mica", "echo", "", "Echo.Say", &e, &err), -STATUS_UNAVAILABLE);
     assert_string_equal(err.text, "no service \"echo\" is running in namespace \"mica\"");
-    directory_put(d, "mica", "echo", "v1", &first.port, pool, NULL, NULL, 1);
+    put_version(d, "mica", "echo", "v1", &first.port, pool, NULL, NULL, 1);
     assert_int_equal(find(d, "mica", "echo", "v2", "Echo.Say", &e, &err), -STATUS_UNAVAILABLE);
     assert_string_equal(err.text, "no version \"v2\" of service \"echo\" is running");
     assert_int_equal(find(d, "mica", "echo", "", "Echo.Cuont", &e, &err), -STATUS_UNIMPLEMENTED);
@@ -194,7 +195,7 @@ static void test_only_own_files_are_endpoints(void **state) {
     (void)state;
     struct directory *d = directory_new();
     struct directory_entry e;
-    directory_put(d, "mica", "echo", "", &first.port, pool, owns_nothing, NULL, 1);
+    put_version(d, "mica", "echo", "", &first.port, pool, owns_nothing, NULL, 1);
     assert_int_equal(find(d, "mica", "echo", "", "Echo.Say", &e, NULL), -STATUS_UNIMPLEMENTED);
     directory_delete(d);
 }
@@ -215,7 +216,7 @@ static void test_threads(void **state) {
     pthread_t threads[3];
     for (int i = 0; i < 3; i++) assert_int_equal(pthread_create(&threads[i], NULL, reader, d), 0);
     for (int i = 0; i < 300; i++) {
-        directory_put(d, "mica", "echo", i % 2 ? "a" : "b", &first.port, pool, NULL, NULL, 1);
+        put_version(d, "mica", "echo", i % 2 ? "a" : "b", &first.port, pool, NULL, NULL, 1);
         if (i % 3 == 0) directory_remove(d, "mica", "echo", "a");
     }
     for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);

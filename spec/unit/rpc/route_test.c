@@ -35,10 +35,10 @@ static int set_up_each(void **state) {
     directory = directory_new();
     api = route_slot_new();
     proxy = route_slot_new();
-    assert_int_equal(
-        directory_put(directory, "mica", "echo", "", &service.port, pool, NULL, NULL, 5), 0);
-    assert_int_equal(
-        directory_put(directory, "", "registry", "", &service.port, pool, NULL, NULL, 6), 0);
+    assert_int_equal(put_version(directory, "mica", "echo", "", &service.port, pool, NULL, NULL, 5),
+                     0);
+    assert_int_equal(put_version(directory, "", "registry", "", &service.port, pool, NULL, NULL, 6),
+                     0);
     return 0;
 }
 
@@ -126,8 +126,8 @@ static void test_versions(void **state) {
     (void)state;
     char missing[200];
     struct route_table *table = NULL;
-    directory_put(directory, "mica", "echo", "v1", &service.port, pool, NULL, NULL, 7);
-    directory_put(directory, "mica", "echo", "v2", &service.port, pool, NULL, NULL, 8);
+    put_version(directory, "mica", "echo", "v1", &service.port, pool, NULL, NULL, 7);
+    put_version(directory, "mica", "echo", "v2", &service.port, pool, NULL, NULL, 8);
     Route routes[] = {route("mica", "/echo/say", "echo", "Echo.Say"),
                       route("mica", "/echo/say", "echo", "Echo.Say")};
     routes[0].version = "v2";

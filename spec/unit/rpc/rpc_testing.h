@@ -12,6 +12,7 @@
 #include "msg/message.h"
 #include "pb/desc.h"
 #include "pb/protoc.h"
+#include "rpc/route.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -29,6 +30,14 @@
     "}\n"                                                                                          \
     "service Other { rpc Say(Text) returns (Text); }\n"                                            \
     "message Text { string text = 1; repeated string tags = 2; int64 n = 3; }\n"
+
+static inline int put_version(struct directory *d, const char *ns, const char *service,
+                              const char *version, struct port *port, struct pb_pool *pool,
+                              bool (*owns)(const void *, struct str), const void *source,
+                              uint32_t generation) {
+    return directory_put(d, &(struct directory_version){ns, service, version, port, pool, owns,
+                                                        source, generation, 0});
+}
 
 static inline struct pb_pool *echo_pool(void) {
     char folder[] = "/tmp/rpc-test-XXXXXX", path[300];
