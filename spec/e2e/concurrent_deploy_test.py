@@ -111,6 +111,10 @@ class Together(Deploying):
                         self.assertRegex(err, r"^mica: (ABORTED|NOT_FOUND) .*greeter")
                     outcomes[word[0], code] = outcomes.get((word[0], code), 0) + 1
                 self.assert_whole()
+        self.server.mica("kill", "greeter", "--now")
+        self.server.stop()
+        self.server.start()  # what was uploaded and refused is kept for a while, at most until here
+        self.wait_stored(0)
         print("# outcomes: " + ", ".join(f"{word} {code}: {n}" for (word, code), n in sorted(outcomes.items())))
 
     def assert_whole(self):
@@ -125,7 +129,6 @@ class Together(Deploying):
         else:
             self.assertEqual(says(self.server), 404)
             self.assertEqual(self.ok("services"), "NAME\n")
-        self.wait_stored(len(services))
 
     def test_no_call_fails_while_it_is_updated_and_scaled(self):
         write(self.folder, "0")
@@ -208,7 +211,6 @@ class Rough(Deploying):
 
     def test_large(self):
         folder = self.large_folder()
-        write(harness.work_folder("warm"), "warm")
         before, began = self.server.memory(), time.monotonic()
         self.ok("run", folder)
         seconds, deployed = time.monotonic() - began, self.server.memory()
@@ -294,7 +296,7 @@ class Crash(unittest.TestCase):
                 self.assertIn(says(server), (str(turn), str(turn - 1)))
                 self.assertEqual(server.mica("update", folder / "greeter").returncode, 0)
                 self.assertEqual(says(server), str(turn))
-                self.assertEqual(len(left(server)), len(self.NAMES) + 1, left(server))
+                self.assertLessEqual(len(left(server)), len(self.NAMES) + 5, left(server))  # 5 versions of the changed one
         server.stop()
 
     def versions(self, server):

@@ -387,7 +387,7 @@ static void server_begin(void) {
     server.api = route_slot_new();
     server.proxy = route_slot_new();
     assert_int_equal(put_version(server.directory, "mica", "echo", "", &echo.mail.port, echo.pool,
-                                   NULL, NULL, 1),
+                                 NULL, NULL, 1),
                      0);
     struct rpc_options options = {.directory = server.directory,
                                   .api = server.api,
