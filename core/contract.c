@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Comparing contracts. Beginning with the methods that the older one owns, everything that a caller of them may send or get is
-// looked up in the newer one by its name: services, methods, messages, fields (by number, which is what the wire knows; a
-// new name for a number breaks JSON), enums and their values. Each message is visited once.
+// Comparing contracts. Beginning with the methods that the older one owns, everything that a caller
+// of them may send or get is looked up in the newer one by its name: services, methods, messages,
+// fields (by number, which is what the wire knows; a new name for a number breaks JSON), enums and
+// their values. Each message is visited once.
 #include "contract.h"
 
 #include <stdlib.h>

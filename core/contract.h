@@ -10,7 +10,8 @@ struct contract_changes {
     bool failed; // memory ended
 };
 
-// Services that both sources own, and the messages that they use. New things break nobody and are not listed.
+// Services that both sources own, and the messages that they use. New things break nobody and are
+// not listed.
 void contract_compare(const struct source *before, const struct source *after,
                       struct contract_changes *out);
 void contract_changes_free(struct contract_changes *c);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The services that run for users, from start to stop.
 //
-// A deployment is in the list from the moment its start is asked for until it is gone, so that a stopping server waits for
-// all. It is STARTING, RUNNING (then it is in the directory, until one of the same version takes its place there) or STOPPING
-// (taken out of the directory first, so that nobody resolves it any more). Two of the same version may run side by side while
-// one replaces the other: their generations tell them apart. Who may start what is runtime's to decide.
+// A deployment is in the list from the moment its start is asked for until it is gone, so that a
+// stopping server waits for all. It is STARTING, RUNNING (then it is in the directory, until one of
+// the same version takes its place there) or STOPPING (taken out of the directory first, so that
+// nobody resolves it any more). Two of the same version may run side by side while one replaces the
+// other: their generations tell them apart. Who may start what is runtime's to decide.
 //
-// The list is changed under the lock by requests (on workers) and by the services' callbacks (on workers); nothing is called
-// under it that calls back.
+// The list is changed under the lock by requests (on workers) and by the services' callbacks (on
+// workers); nothing is called under it that calls back.
 #include "deploy.h"
 
 #include "native_deploy.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What runs for users on this server: sources read from folders and bundles, and the services started from them. The context
-// of mica.core.v1.Deploy and of mica.core.v1.Contracts.
+// What runs for users on this server: sources read from folders and bundles, and the services
+// started from them. The context of mica.core.v1.Deploy and of mica.core.v1.Contracts.
 #pragma once
 
 #include "base/map.h"
@@ -33,8 +33,8 @@ struct deploy {
 void deploy_create(struct deploy *d, struct main_loop *loop, struct sched *sched,
                    struct vm_host *host, struct directory *directory);
 void deploy_destroy(struct deploy *d); // after deploy_close has come to its end
-// Starts nothing any more and stops what runs, with `drain` nanoseconds for requests at work; `closed` is called on any
-// thread when nothing is left.
+// Starts nothing any more and stops what runs, with `drain` nanoseconds for requests at work;
+// `closed` is called on any thread when nothing is left.
 void deploy_close(struct deploy *d, int64_t drain, void (*closed)(void *user), void *user);
 
 // Puts a started service into the directory, with its contract. Any thread.

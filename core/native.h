@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The core services (mica.core.v1) as ports: what the platform's Lua asks of C. A VM reaches one by a capability that it was
-// granted; no socket reaches them. Each native_*.c is one service; what it works on is its context.
+// The core services (mica.core.v1) as ports: what the platform's Lua asks of C. A VM reaches one by
+// a capability that it was granted; no socket reaches them. Each native_*.c is one service; what it
+// works on is its context.
 //
-// A method is called on the thread of whoever sent the request, usually a worker in the middle of a turn, so it must not
-// block: what takes long goes to the main loop's pool. A request is answered once, from any thread. Cancellations are
-// ignored: what was begun is finished, and the answer finds nobody.
+// A method is called on the thread of whoever sent the request, usually a worker in the middle of a
+// turn, so it must not block: what takes long goes to the main loop's pool. A request is answered
+// once, from any thread. Cancellations are ignored: what was begun is finished, and the answer
+// finds nobody.
 #pragma once
 
 #include "msg/message.h"
@@ -54,7 +56,8 @@ int natives_find(struct natives *n, struct pb_pool *platform, struct str capabil
                  struct str method, struct vm_target *out, struct err *err);
 
 // ---- for the methods
-// The request's body, to be freed with protobuf_c_message_free_unpacked; NULL: malformed, and the request is answered.
+// The request's body, to be freed with protobuf_c_message_free_unpacked; NULL: malformed, and the
+// request is answered.
 void *native_read(struct message *take_request_if_null, const ProtobufCMessageDescriptor *type);
 void native_answer(struct message *take_request, const ProtobufCMessage *response);
 void native_answer_bytes(struct message *take_request,

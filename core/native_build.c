@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// mica.core.v1.Build, what a command line needs to build a service without a server, and mica.core.v1.Contracts, the contracts of
-// what runs. Both work on a struct deploy; a command line's has no services.
+// mica.core.v1.Build, what a command line needs to build a service without a server, and
+// mica.core.v1.Contracts, the contracts of what runs. Both work on a struct deploy; a command
+// line's has no services.
 #include "native_build.h"
 
 #include "native.h"

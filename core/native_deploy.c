@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// mica.core.v1.Deploy: requests turned into what deploy.c and the scheduler do, and their results into answers. Read and Load
-// block, so they run in the main loop's pool; the others begin something on the caller's thread whose end answers.
+// mica.core.v1.Deploy: requests turned into what deploy.c and the scheduler do, and their results
+// into answers. Read and Load block, so they run in the main loop's pool; the others begin
+// something on the caller's thread whose end answers.
 #include "native_deploy.h"
 
 #include "base/clock.h"
@@ -207,7 +208,8 @@ static void on_started(void *user, uint64_t generation, const struct err *err) {
     native_answer(user, &out.base);
 }
 
-// What was asked for, and "crypto", which every service has. The texts are the request's. NULL: memory ended.
+// What was asked for, and "crypto", which every service has. The texts are the request's. NULL:
+// memory ended.
 static const char **capabilities(const Mica__Core__V1__StartRequest *in) {
     const char **natives = calloc(in->n_natives + 2, sizeof *natives);
     if (natives == NULL) return NULL;

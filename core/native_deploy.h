@@ -6,7 +6,8 @@
 
 enum deployment_state { DEPLOYMENT_STARTING, DEPLOYMENT_RUNNING, DEPLOYMENT_STOPPING };
 
-// The end of a start (value: the generation) or a stop (value: requests finished). Any thread, once.
+// The end of a start (value: the generation) or a stop (value: requests finished). Any thread,
+// once.
 typedef void (*deploy_done)(void *user, uint64_t value, const struct err *err);
 
 struct deployment {
@@ -20,12 +21,13 @@ struct deployment {
     struct err err; // why a start is undone
 };
 
-// Negative and `err`: it was not begun, and `done` is not called. `hold`: nobody finds it until deploy_publish_held.
+// Negative and `err`: it was not begun, and `done` is not called. `hold`: nobody finds it until
+// deploy_publish_held.
 int deploy_start(struct deploy *d, const struct service_config *config, bool hold, deploy_done done,
                  void *user, struct err *err);
 int deploy_publish_held(struct deploy *d, uint32_t generation, struct err *err);
-// `generation` 0: the newest one of that version that is not stopping. One that is stopping is given less time; `done` is
-// called at once then.
+// `generation` 0: the newest one of that version that is not stopping. One that is stopping is
+// given less time; `done` is called at once then.
 int deploy_stop(struct deploy *d, const char *ns, const char *service, const char *version,
                 uint32_t generation, int64_t drain, deploy_done done, void *user, struct err *err);
 // Calls `visit` for every service that runs, under the lock.

@@ -6,9 +6,9 @@
 //   -> a signal: stop accepting, shut connections down gracefully, wait for calls (DRAIN at most)
 //   -> users' services stop -> platform services stop -> parts end -> storage -> exit
 //
-// The doors are bound early, so that an address in use is found before anything has run, and accept late, so that the first
-// connection finds everything. A fault at start is one line on standard error and exit code 1; it takes the same way
-// out. A second signal ends the process at once.
+// The doors are bound early, so that an address in use is found before anything has run, and accept
+// late, so that the first connection finds everything. A fault at start is one line on standard
+// error and exit code 1; it takes the same way out. A second signal ends the process at once.
 //
 // All functions here run on the main thread; what other threads report (ready, closed) is posted.
 #include "server.h"
@@ -288,7 +288,8 @@ static int open_storage(struct server *s, struct err *err) {
     return 0;
 }
 
-// Nobody else runs any more. What is queued is written first; also after an open_storage that failed.
+// Nobody else runs any more. What is queued is written first; also after an open_storage that
+// failed.
 static void close_storage(struct server *s) {
     native_system_close(&s->system);
     log_set_sink(NULL);

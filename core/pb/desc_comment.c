@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Comments: source_code_info lists places by path (4, 0, 2, 1: message 0, field 1). The places that
 // have a comment are sorted once a file, then found by binary search while the pool is built. A
-// comment loses the space after its slashes and the blanks at both ends. What stands above counts; where nothing does, what
-// stands behind on the same line.
+// comment loses the space after its slashes and the blanks at both ends. What stands above counts;
+// where nothing does, what stands behind on the same line.
 #include "base/encode.h"
 #include "desc_internal.h"
 

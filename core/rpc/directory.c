@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The directory: which versions of which services run, and what their endpoints are.
 //
-// A service is a chain of versions, by order, of equal ones the newest put first. A version holds its port and its pool, and a map from endpoint
-// ("Posts.Save") to method, made once when it is put. A lookup copies what it found with references of its own, so
-// that nothing that it gives away depends on the directory.
+// A service is a chain of versions, by order, of equal ones the newest put first. A version holds
+// its port and its pool, and a map from endpoint ("Posts.Save") to method, made once when it is
+// put. A lookup copies what it found with references of its own, so that nothing that it gives away
+// depends on the directory.
 //
-// One mutex guards everything; any thread. References are dropped after it is released, since the last one of a port
-// may free a whole service.
+// One mutex guards everything; any thread. References are dropped after it is released, since the
+// last one of a port may free a whole service.
 #include "rpc/route.h"
 
 #include <pthread.h>
@@ -115,7 +116,8 @@ static struct version *version_new(const struct directory_version *put) {
     return NULL;
 }
 
-// Takes the version of that name (and generation, unless that is 0) out of a chain; NULL when there is none.
+// Takes the version of that name (and generation, unless that is 0) out of a chain; NULL when there
+// is none.
 static struct version *unchain(struct version **first, const char *name, uint32_t generation) {
     for (struct version **at = first; *at != NULL; at = &(*at)->older) {
         if (strcmp((*at)->name, name) != 0) continue;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The directory of deployed services and the route tables of the doors.
 //
-// directory: (namespace, service, version) -> port, contract. Written when services start and stop (main wires sched to
-// it), read when routes are installed and when VMs resolve whom they call. A mutex; any thread.
+// directory: (namespace, service, version) -> port, contract. Written when services start and stop
+// (main wires sched to it), read when routes are installed and when VMs resolve whom they call. A
+// mutex; any thread.
 //
-// routes: what `api` and `proxy` compiled and installed: one immutable, reference-counted table a door. A loop holds the
-// table that it uses and looks for a newer one with one atomic read a request.
+// routes: what `api` and `proxy` compiled and installed: one immutable, reference-counted table a
+// door. A loop holds the table that it uses and looks for a newer one with one atomic read a
+// request.
 #pragma once
 
 #include "base/map.h"
@@ -43,12 +45,13 @@ void directory_remove(struct directory *d, const char *ns, const char *service,
 // The same, unless another generation has taken the version's place; 0: whichever.
 void directory_withdraw(struct directory *d, const char *ns, const char *service,
                         const char *version, uint32_t generation);
-// The contract of a version (empty: the one that a lookup finds), with `source` as put; looks as directory_find does. The
-// caller drops port and pool. -STATUS_NOT_FOUND.
+// The contract of a version (empty: the one that a lookup finds), with `source` as put; looks as
+// directory_find does. The caller drops port and pool. -STATUS_NOT_FOUND.
 int directory_look(struct directory *d, struct str ns, struct str service, struct str version,
                    struct directory_entry *out);
-// Looks in `ns`, then among the platform's (namespace ""). 0, -STATUS_UNAVAILABLE (no such service), -STATUS_UNIMPLEMENTED
-// (no such endpoint; the text suggests). `endpoint` is "Group.Method"; `version` may be empty.
+// Looks in `ns`, then among the platform's (namespace ""). 0, -STATUS_UNAVAILABLE (no such
+// service), -STATUS_UNIMPLEMENTED (no such endpoint; the text suggests). `endpoint` is
+// "Group.Method"; `version` may be empty.
 int directory_find(struct directory *d, struct str ns, struct str service, struct str version,
                    struct str endpoint, struct directory_entry *out,
                    const struct pb_method **method, struct err *err);
@@ -80,7 +83,8 @@ struct route_slot;
 struct route_slot *route_slot_new(void);
 void route_slot_delete(struct route_slot *slot);
 void route_slot_install(struct route_slot *slot, struct route_table *take);
-// A loop's view: refreshes *held (which may be NULL) when the slot has a newer table. Returns *held.
+// A loop's view: refreshes *held (which may be NULL) when the slot has a newer table. Returns
+// *held.
 struct route_table *route_slot_view(struct route_slot *slot, struct route_table **held);
 
 struct route_table *route_table_hold(struct route_table *t);
@@ -92,12 +96,12 @@ const struct route *route_find(const struct route_table *t, struct str ns, struc
 const struct route *route_find_version(const struct route_table *t, struct str ns, struct str path,
                                        struct str version);
 
-// Builds a table from an encoded mica.core.v1.InstallRequest; services that are not in the directory are listed in `missing`
-// (encoded InstallResponse). Any thread.
+// Builds a table from an encoded mica.core.v1.InstallRequest; services that are not in the
+// directory are listed in `missing` (encoded InstallResponse). Any thread.
 int route_install(struct directory *d, struct route_slot *api, struct route_slot *proxy,
                   struct str request, struct buf *response, struct err *err);
 
-// The normal form of a path (core.proto, Route.path), after cleaning: "//", "." and ".." resolved, percent-decoded, no
-// trailing slash. `clean` gets the cleaned path as written, `normal` the form to look up. -STATUS_INVALID_ARGUMENT for NUL
-// bytes, encoded slashes and broken UTF-8.
+// The normal form of a path (core.proto, Route.path), after cleaning: "//", "." and ".." resolved,
+// percent-decoded, no trailing slash. `clean` gets the cleaned path as written, `normal` the form
+// to look up. -STATUS_INVALID_ARGUMENT for NUL bytes, encoded slashes and broken UTF-8.
 int route_normalize(struct str path, struct buf *clean, struct buf *normal);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// A deployed version of a service: its instances behind one port that gives each request to the instance with the least
-// mail. Starting, stopping and replacing instances happens here.
+// A deployed version of a service: its instances behind one port that gives each request to the
+// instance with the least mail. Starting, stopping and replacing instances happens here.
 //
-// Life: service_start makes the instances, which load and run on_start on workers; `started` hears once all are up or one
-// has failed. service_stop drains: instances finish their requests, run on_stop, and are freed; `stopped` hears.
-// An instance that hit its hard memory line is replaced by a fresh one; its waiting mail moves over.
+// Life: service_start makes the instances, which load and run on_start on workers; `started` hears
+// once all are up or one has failed. service_stop drains: instances finish their requests, run
+// on_stop, and are freed; `stopped` hears. An instance that hit its hard memory line is replaced by
+// a fresh one; its waiting mail moves over.
 #pragma once
 
 #include "sched/sched.h"
@@ -29,10 +30,12 @@ struct service_config {
 typedef void (*service_started)(void *user, struct service *service, int status, const char *text);
 typedef void (*service_stopped)(void *user, struct service *service, uint64_t finished);
 
-// NULL only when memory ends. On a failed start the service is already stopped when `started` is called, and gone after.
+// NULL only when memory ends. On a failed start the service is already stopped when `started` is
+// called, and gone after.
 struct service *service_start(const struct service_config *config, service_started started,
                               void *user, struct err *err);
-// Refuses new requests, waits up to `drain` nanoseconds for those at work, cancels the rest with UNAVAILABLE.
+// Refuses new requests, waits up to `drain` nanoseconds for those at work, cancels the rest with
+// UNAVAILABLE.
 void service_stop(struct service *service, int64_t drain, service_stopped stopped, void *user);
 
 // What its instances do now and have done since the start. Any thread.
@@ -63,7 +66,8 @@ uint64_t service_order(const struct service *service);
 struct vm_limits service_limits(const struct service *service); // in force: with the defaults
 struct service *service_of_port(struct port *port);             // of service_port
 
-// Reads a definition in a bare VM, on a worker. `done` is called there with an encoded mica.core.v1.Definition or a fault.
+// Reads a definition in a bare VM, on a worker. `done` is called there with an encoded
+// mica.core.v1.Definition or a fault.
 typedef void (*service_described)(void *user, struct blob *take_definition, const struct err *err);
 int service_describe(struct sched *sched, struct vm_host *host, struct source *source,
                      const char *name, service_described done, void *user);

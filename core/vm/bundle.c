@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bundles (core.proto, message Bundle), written and read field by field, since a bundle may be 64 MB: its files are copied
-// once, out of bytes that may be a mapped file.
+// Bundles (core.proto, message Bundle), written and read field by field, since a bundle may be 64
+// MB: its files are copied once, out of bytes that may be a mapped file.
 //
-// Reading believes nothing. The format is known, every path is a plain one below the root, none comes twice, there
-// is a main.lua, the contract makes a pool (which has limits of its own), the service's own .proto files are in it, and the
-// hash is that of the files. What the format lacks is skipped. `definition` is for tools: a server reads main.lua itself.
+// Reading believes nothing. The format is known, every path is a plain one below the root, none
+// comes twice, there is a main.lua, the contract makes a pool (which has limits of its own), the
+// service's own .proto files are in it, and the hash is that of the files. What the format lacks is
+// skipped. `definition` is for tools: a server reads main.lua itself.
 //
-// A source from a bundle has a `folder` (it says that it is a bundle), so that the VM takes no bytecode from it.
+// A source from a bundle has a `folder` (it says that it is a bundle), so that the VM takes no
+// bytecode from it.
 #include "vm/bundle.h"
 
 #include "base/encode.h"

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // A service's files in memory. Read once, never changed, shared by its VMs.
 //
-// Reading walks the folder by file descriptors. Hidden files and the folder spec/ are left out, links to folders are not
-// followed, and a link to a file must not lead out of the folder (openat2 with RESOLVE_BENEATH decides that, in the kernel,
-// at the moment of opening). The hash is SHA-256 over each path, size and content in the order of paths.
+// Reading walks the folder by file descriptors. Hidden files and the folder spec/ are left out,
+// links to folders are not followed, and a link to a file must not lead out of the folder (openat2
+// with RESOLVE_BENEATH decides that, in the kernel, at the moment of opening). The hash is SHA-256
+// over each path, size and content in the order of paths.
 //
-// The project. The nearest folder above that holds mica.json or .git lends a service what it needs of it: lib/ and the
-// Lua files of lua_modules/ under these names, and the files of proto/ that the service's contract imports, as proto/NAME.
-// They become files of the version, so a version is complete; the service's own file of the same path wins.
+// The project. The nearest folder above that holds mica.json or .git lends a service what it needs
+// of it: lib/ and the Lua files of lua_modules/ under these names, and the files of proto/ that the
+// service's contract imports, as proto/NAME. They become files of the version, so a version is
+// complete; the service's own file of the same path wins.
 #include "vm/source.h"
 
 #include "pb/protoc.h"
@@ -34,8 +36,8 @@ struct walk {
     struct gather to; // first
     int root;
     const char *folder; // of `root`, for messages
-    size_t
-        own; // files of the service itself, sorted: they win over the project's; 0 while they are read
+    // Files of the service itself, sorted: they win over the project's. 0 while they are read.
+    size_t own;
     bool lua_only;
 };
 
@@ -281,7 +283,8 @@ static int read_folder(struct source *s, const char *folder, struct walk *w, str
 }
 
 // ---- the project
-// The nearest folder above `folder` that holds mica.json or .git, in `out` (of MAX_PATH); false when there is none.
+// The nearest folder above `folder` that holds mica.json or .git, in `out` (of MAX_PATH); false
+// when there is none.
 static bool find_project(const char *folder, char *out) {
     char probe[MAX_PATH + 16];
     size_t n = strlen(folder);
@@ -319,8 +322,8 @@ static int lend_modules(struct walk *w, const char *project) {
     return status;
 }
 
-// The place after a file of a FileDescriptorSet, and that file's name; NULL at the end. The set is well formed: a pool
-// was made of it.
+// The place after a file of a FileDescriptorSet, and that file's name; NULL at the end. The set is
+// well formed: a pool was made of it.
 static const uint8_t *descriptor_next(const uint8_t *p, const uint8_t *end, struct str *name) {
     enum { FILE_TAG = 1 << 3 | WIRE_LENGTH, NAME_TAG = 1 << 3 | WIRE_LENGTH };
     uint32_t tag;

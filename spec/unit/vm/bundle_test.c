@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bundles: what is packed comes back the same; whatever a peer may have changed is refused, and never harms.
+// Bundles: what is packed comes back the same; whatever a peer may have changed is refused, and
+// never harms.
 #include "vm/bundle.h"
 #include "vm/vm_testing.h"
 
