@@ -6,7 +6,6 @@ runtime_test.py has the same by the RPCs: one client after another, cut uploads,
 """
 
 import os
-import pathlib
 import random
 import subprocess
 import threading
@@ -69,6 +68,7 @@ def together(*functions):
 class Deploying(harness.Case):
     def setUp(self):
         self.folder = harness.work_folder("deploy")
+        self.there = set(left(self.server))
         self.addCleanup(self.server.mica, "kill", "greeter", "--now")
 
     def ok(self, *args, **options):
@@ -76,12 +76,20 @@ class Deploying(harness.Case):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done.stdout
 
-    def wait_stored(self, most):
-        """Waits until that many files of uploads are left, at most."""
+    def large_folder(self, megabytes=50):
+        write(self.folder, "large")
+        (self.folder / "greeter/data").mkdir()
+        for n in range(megabytes // 5):
+            (self.folder / f"greeter/data/{n}.bin").write_bytes(os.urandom(5 << 20))
+        return self.folder / "greeter"
+
+    def wait_nothing_new(self):
+        """Waits until no file of an upload is there that was not there when the test began."""
         until = time.monotonic() + 10 * SLOW
-        while len(left(self.server)) > most and time.monotonic() < until:
+        while set(left(self.server)) - self.there and time.monotonic() < until:
             time.sleep(0.05)
-        self.assertLessEqual(len(left(self.server)), most, left(self.server))
+        new = set(left(self.server)) - self.there
+        self.assertFalse(new, f"{len(new)} files of uploads are left")
 
 
 def left(server):
@@ -111,10 +119,6 @@ class Together(Deploying):
                         self.assertRegex(err, r"^mica: (ABORTED|NOT_FOUND) .*greeter")
                     outcomes[word[0], code] = outcomes.get((word[0], code), 0) + 1
                 self.assert_whole()
-        self.server.mica("kill", "greeter", "--now")
-        self.server.stop()
-        self.server.start()  # what was uploaded and refused is kept for a while, at most until here
-        self.wait_stored(0)
         print("# outcomes: " + ", ".join(f"{word} {code}: {n}" for (word, code), n in sorted(outcomes.items())))
 
     def assert_whole(self):
@@ -169,6 +173,7 @@ class Together(Deploying):
                     self.ok("update", self.folder / "greeter")
                     if n % 5 == 0:
                         self.ok("scale", "greeter", 1 + n // 5 % 3)
+                    time.sleep(0.1 * SLOW)  # at most 8 replaced versions may finish their calls at a time
                 time.sleep(1)
             finally:
                 stop.set()
@@ -183,67 +188,38 @@ class Together(Deploying):
 
 
 class Rough(Deploying):
-    def large_folder(self, megabytes=50):
-        write(self.folder, "large")
-        (self.folder / "greeter/data").mkdir()
-        for n in range(megabytes // 5):
-            (self.folder / f"greeter/data/{n}.bin").write_bytes(os.urandom(5 << 20))
-        return self.folder / "greeter"
-
-    def test_a_command_line_that_is_killed_in_an_upload(self):
-        folder = self.large_folder()
-        cut = 0
-        for _ in range(4):
-            process = begin(self.server, "run", folder)
-            until = time.monotonic() + 30 * SLOW
-            while not left(self.server) and process.poll() is None and time.monotonic() < until:
-                time.sleep(0.002)
-            process.kill()
-            end(process)
-            with Platform(self.server) as p:
-                if p.read("greeter"):  # it was quicker
-                    self.ok("kill", "greeter")
-                else:
-                    cut += 1
-            self.wait_stored(0)
-        self.assertGreater(cut, 0)
-        self.assertEqual(self.ok("services"), "NAME\n")
-
     def test_large(self):
         folder = self.large_folder()
-        before, began = self.server.memory(), time.monotonic()
-        self.ok("run", folder)
-        seconds, deployed = time.monotonic() - began, self.server.memory()
-        self.assertEqual(says(self.server), "large")
-        self.ok("kill", "greeter")
-        self.wait_stored(0)
-        after = self.settle(before + (40 << 20))
-        print(f"# 50 MB in {seconds:.1f} s; the server's memory: {before >> 20} MB before, {deployed >> 20} MB with it,"
-              f" {after >> 20} MB after it was killed")
-        self.assertLess(seconds, 20 * SLOW)
-        if SLOW == 1:
-            self.assertLess(after - before, 40 << 20)
-
-    def settle(self, most):
-        until = time.monotonic() + 10
-        while self.server.memory() > most and time.monotonic() < until:
-            time.sleep(0.1)
-        return self.server.memory()
+        self.ok("services")
+        before, times, memory = self.server.memory(), [], []
+        for _ in range(4):
+            began = time.monotonic()
+            self.ok("run", folder)
+            times.append(time.monotonic() - began)
+            self.assertEqual(says(self.server), "large")
+            self.ok("kill", "greeter")
+            self.wait_nothing_new()
+            memory.append(self.server.memory())
+        print(f"# 50 MB in {min(times):.1f} to {max(times):.1f} s; the server's memory: {before >> 20} MB before, "
+              + ", ".join(f"{n >> 20}" for n in memory) + " MB after each was killed")
+        self.assertLess(max(times), 20 * SLOW)
+        if SLOW == 1:  # the allocator keeps some blocks; what is kept of each of them would be 200 MB
+            self.assertLess(memory[-1] - before, 150 << 20)
 
     def test_too_large(self):
         folder = self.large_folder(70)
         done = self.server.mica("run", folder)
         self.assertEqual((done.returncode, done.stdout), (1, ""), done.stderr)
         self.assertRegex(done.stderr, r"^mica: [A-Z_]+ .*64 MB")
-        self.wait_stored(0)
+        self.wait_nothing_new()
 
     def test_a_bundle_that_would_leave_its_folder(self):
         bundle = make_bundle({**greeter("evil"), "../x": "x"}, contract=deploying.descriptors(greeter("evil")))
         (self.folder / "evil.mica").write_bytes(bundle.SerializeToString())
         done = self.server.mica("run", "evil.mica", cwd=self.folder)
         self.assertEqual((done.returncode, done.stdout), (1, ""))
-        self.assertRegex(done.stderr, r'^mica: INVALID_ARGUMENT .*"?\.\./x"?.*a path that leaves it')
-        self.wait_stored(0)
+        self.assertRegex(done.stderr, r"^mica: INVALID_ARGUMENT .*a path that leaves it: \.\./x\n$")
+        self.wait_nothing_new()
 
     def test_links(self):
         write(self.folder, "linked")
@@ -263,6 +239,69 @@ class Rough(Deploying):
         self.assertEqual(done.returncode, 1, done)
         self.assertRegex(done.stderr, r"out\.lua is a link that leads out of")
         self.assertEqual(says(self.server), "linked")
+
+
+class Leftovers(Deploying):
+    """What is broken off or refused leaves no file behind, at the latest when the server is started again."""
+
+    def test_a_command_line_that_is_killed_in_an_upload(self):
+        folder = self.large_folder()
+        cut = 0
+        for _ in range(4):
+            process = begin(self.server, "run", folder)
+            until = time.monotonic() + 30 * SLOW
+            while not left(self.server) and process.poll() is None and time.monotonic() < until:
+                time.sleep(0.002)
+            process.kill()
+            end(process)
+            with Platform(self.server) as p:
+                if p.read("greeter"):  # it was quicker
+                    self.ok("kill", "greeter")
+                else:
+                    cut += 1
+            self.wait_nothing_new()
+        self.assertGreater(cut, 0)
+        self.assertEqual(self.ok("services"), "NAME\n")
+
+    def test_uploads_that_are_broken_off_at_any_moment(self):
+        piece = runtime.UploadRequest(data=b"x" * (1 << 20))
+        with Platform(self.server) as p:
+            for turn in range(40):
+                begun = threading.Event()
+
+                def pieces():
+                    yield runtime.UploadRequest(header=runtime.UploadHeader(size=60 << 20, sha256="0" * 64))
+                    begun.set()
+                    for _ in range(50):
+                        yield piece
+
+                call = p.source.Upload.future(pieces())
+                self.assertTrue(begun.wait(10 * SLOW))
+                time.sleep(turn * 0.0005)
+                call.cancel()
+        self.wait_nothing_new()
+
+    def test_a_kill_beside_an_update_to_the_same_bundle(self):
+        with Platform(self.server) as p:
+            for turn in range(40):
+                bundle = make_bundle(greeter(f"turn {turn}"))
+                p.create(bundle)
+
+                def refused(call, *args):
+                    try:
+                        call(*args)
+                    except grpc.RpcError as error:
+                        self.assertIn(error.code(), (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ABORTED), error.details())
+
+                def update():
+                    time.sleep(turn % 10 * 0.001)
+                    refused(p.update, bundle)
+
+                together(update, lambda: refused(p.delete))
+                refused(p.delete)
+        self.server.stop()
+        self.server.start()
+        self.wait_nothing_new()
 
 
 class Crash(unittest.TestCase):

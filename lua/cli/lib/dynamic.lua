@@ -26,6 +26,7 @@ local function without_server(cli, words, err)
   if suggestions.nearest(words[1], require("lib.commands").names) then return false, {} end
   local found, code = cli.files.try_run("mica-" .. words[1], { unpack(words, 2) })
   if found then return true, code end
+  err.message = ("%q is no command, and no server can be asked for a service: %s"):format(words[1], err.message)
   error(err, 0)
 end
 
