@@ -5,12 +5,16 @@
 #include "cli.h"
 #include "server.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 
 int main(int argc, char **argv) {
     struct server_options options = {0};
     bool serve = false;
+    // Large blocks are mapped, so that freeing one gives it back: left to itself malloc raises this line to what was
+    // freed last, and keeps a large upload's memory for good.
+    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
     signal(SIGPIPE, SIG_IGN); // a peer that has gone is an error of the write
     if (random_start() < 0) {
         fprintf(stderr, "mica: the system gives no random numbers\n");

@@ -68,6 +68,7 @@ void native_fail(struct message *take_request, const struct err *err);
 struct native_routes {
     struct directory *directory;
     struct route_slot *api, *proxy;
+    struct rpc_server *rpc;
 };
 
 struct native_server {

@@ -140,7 +140,7 @@ static void do_read(struct main_work *work) {
     struct reading *r = calloc(1, sizeof *r);
     int rc = r != NULL ? set_query(&r->read.query, in, &err)
                        : err_set(&err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
-    if (rc < 0) {
+    if (r == NULL || rc < 0) {
         native_fail(job->request, &err);
         protobuf_c_message_free_unpacked(&in->base, NULL);
         free(r);

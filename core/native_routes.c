@@ -2,6 +2,7 @@
 // mica.core.v1.Routes: api and proxy install what they have compiled. Any thread.
 #include "native.h"
 
+#include "rpc/door.h"
 #include "rpc/route.h"
 
 static void install(void *context, struct message *request) {
@@ -14,6 +15,7 @@ static void install(void *context, struct message *request) {
         native_fail(request, &err);
         return;
     }
+    rpc_routes_changed(r->rpc);
     native_answer_bytes(request, buf_take(&response));
 }
 

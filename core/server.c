@@ -250,7 +250,7 @@ static int make_parts(struct server *s, struct err *err) {
     struct parts *p = &s->parts;
     deploy_create(&s->deploy, &p->main, p->sched, &p->host, p->directory);
     s->deploy.blobs = s->system.blobs;
-    s->routes = (struct native_routes){p->directory, p->api, p->proxy};
+    s->routes = (struct native_routes){p->directory, p->api, p->proxy, p->rpc};
     s->native = (struct native_server){.run = (const char *const *)o->run,
                                        .run_count = o->run_count,
                                        .platform = PLATFORM_NAMES,

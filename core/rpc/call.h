@@ -57,6 +57,8 @@ struct rpc_loop { // what rpc keeps for a loop; loop->user
     uint32_t call_count, call_cap;
     struct call *spare;
     atomic_size_t open;
+    struct loop_task refresh; // of the tables, after an installation
+    atomic_bool refreshing;   // it is posted
     struct peer_entry peers[PEERS];
     struct headers out; // scratch, as the next two
     struct buf clean, normal;

@@ -29,6 +29,9 @@ const struct http_events *rpc_events(void);   // for both doors
 // user of the doors: their handlers find the server by it
 struct door rpc_door_api(struct rpc_server *s);
 struct door rpc_door_proxy(struct rpc_server *s);
+// Lets every loop take the tables that were installed, also one that no request comes to: what it held of services that
+// are gone can then be freed. Any thread, before the loops are stopped.
+void rpc_routes_changed(struct rpc_server *s);
 size_t rpc_open_calls(struct rpc_server *s); // any thread: calls under way at the front doors
 
 // A port that carries requests to a gRPC server at "host:port" over pooled HTTP/2 connections (client side). The request's

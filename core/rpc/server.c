@@ -95,6 +95,22 @@ struct door rpc_door_proxy(struct rpc_server *s) {
     return make_door(s, DOOR_PROXY);
 }
 
+// ---- routes
+
+static void refresh(struct loop *loop, struct loop_task *task) {
+    struct rpc_loop *at = loop->user;
+    (void)task;
+    atomic_store(&at->refreshing, false);
+    for (unsigned i = 0; i < DOORS; i++) door_refresh(&at->views[i]);
+}
+
+void rpc_routes_changed(struct rpc_server *s) {
+    for (unsigned i = 0; i < s->loop_count; i++) {
+        struct rpc_loop *at = &s->loops[i];
+        if (!atomic_exchange(&at->refreshing, true)) loop_post(at->loop, &at->refresh);
+    }
+}
+
 // ---- making and ending
 
 static void loop_part_create(struct rpc_loop *at, struct rpc_server *s, struct loop *loop) {
@@ -104,6 +120,7 @@ static void loop_part_create(struct rpc_loop *at, struct rpc_server *s, struct l
     at->views[DOOR_API].slot = s->options.api;
     at->views[DOOR_PROXY].name = "proxy";
     at->views[DOOR_PROXY].slot = s->options.proxy;
+    at->refresh.run = refresh;
     loop->deliver = call_deliver;
     loop->user = at;
 }

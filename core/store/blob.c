@@ -12,7 +12,8 @@
 // in its place.
 //
 // An upload is in the table from begin to its end. Whoever works on it marks it busy under the lock
-// and then uses its file and hash without the lock; expiring and closing leave busy ones alone.
+// and then uses its file and hash without the lock; expiring and closing leave busy ones alone, and
+// an abort is left to who works on it.
 // After a fault the upload is ended: what a failed write or fsync has left in the file is not
 // known.
 #include "store/blob.h"
@@ -34,6 +35,7 @@ struct upload {
     uint64_t number;
     int fd;
     bool busy;
+    bool aborted; // while it was busy: whoever works on it ends it
     int64_t used; // clock_now of the last work on it
     uint64_t size, size_limit;
     crypto_hash_sha256_state hash;
@@ -160,6 +162,7 @@ static void put_back(struct blobs *b, struct upload *u) {
     pthread_mutex_lock(&b->lock);
     u->used = clock_now();
     u->busy = false;
+    if (u->aborted) end_upload(b, u, true);
     pthread_mutex_unlock(&b->lock);
 }
 
@@ -169,8 +172,8 @@ static void drop(struct blobs *b, struct upload *u, bool remove) {
     pthread_mutex_unlock(&b->lock);
 }
 
-// The upload, busy; NULL: `err`.
-static struct upload *take(struct blobs *b, uint64_t number, struct err *err) {
+// The upload, busy; NULL: `err`. To abort one that is busy is left to who works on it (err->code stays 0).
+static struct upload *take_to(struct blobs *b, uint64_t number, bool abort, struct err *err) {
     struct upload *found = NULL;
     bool busy = false;
     pthread_mutex_lock(&b->lock);
@@ -180,17 +183,24 @@ static struct upload *take(struct blobs *b, uint64_t number, struct err *err) {
     if (found != NULL) {
         busy = found->busy;
         found->busy = true;
+        if (busy && abort) found->aborted = true;
     }
     pthread_mutex_unlock(&b->lock);
     if (found == NULL) {
         err_set(err, STATUS_NOT_FOUND, "no upload %" PRIu64 ": it is over, or was idle for long",
                 number);
+    } else if (busy && abort) {
+        found = NULL;
     } else if (busy) {
         err_set(err, STATUS_FAILED_PRECONDITION, "another request works on upload %" PRIu64,
                 number);
         found = NULL;
     }
     return found;
+}
+
+static struct upload *take(struct blobs *b, uint64_t number, struct err *err) {
+    return take_to(b, number, false, err);
 }
 
 int blobs_begin(struct blobs *b, uint64_t size_limit, uint64_t *upload, struct err *err) {
@@ -253,7 +263,7 @@ int blobs_append(struct blobs *b, uint64_t upload, struct str data, uint64_t *si
 }
 
 int blobs_abort(struct blobs *b, uint64_t upload, struct err *err) {
-    struct upload *u = take(b, upload, err);
+    struct upload *u = take_to(b, upload, true, err);
     if (u == NULL) return -(int)err->code;
     drop(b, u, true);
     return 0;

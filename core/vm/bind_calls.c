@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-// ---- targets ------------------------------------------------------------------------------------
+// ---- targets
 
 static void check_not_bare(struct vm *vm, lua_State *L) {
     if (vm->config.bare)
@@ -84,7 +84,7 @@ static int dial(lua_State *L) {
     return push_target(vm, L, status, number, &err);
 }
 
-// ---- options ------------------------------------------------------------------------------------
+// ---- options
 
 static void add_value(struct vm *vm, lua_State *L, struct str key, int index) {
     if (lua_type(L, index) != LUA_TSTRING) {
@@ -175,7 +175,7 @@ static struct call_options options_read(struct vm *vm, lua_State *L, int arg,
     return options;
 }
 
-// ---- calls --------------------------------------------------------------------------------------
+// ---- calls
 
 static struct blob *encode_request(struct vm *vm, lua_State *L, int arg, struct route *route) {
     struct err err = {0};
@@ -197,16 +197,27 @@ static int push_err(lua_State *L, const struct err *err) {
     return task_push_fault(L, (int)err->code, str_of(err->text), NULL);
 }
 
+// What call and open begin with: the task and where its call goes. NULL: `*n` values have been pushed (or it yields for
+// good).
+static struct route *begin_call(struct vm *vm, lua_State *L, struct task **t, int *n) {
+    struct err err = {0};
+    lua_settop(L, 3);
+    *t = task_waiting(vm, L, "a call");
+    *n = task_refused(vm, *t, L);
+    if (*n != 0) return NULL;
+    struct target *target = target_check(vm, L, 1);
+    if (target_refresh(vm, target, &err) == 0) return target->route;
+    *n = push_err(L, &err);
+    return NULL;
+}
+
 static int call(lua_State *L) {
     struct vm *vm = bind_vm(L);
     struct err err = {0};
-    lua_settop(L, 3);
-    struct task *t = task_waiting(vm, L, "a call");
-    int n = task_refused(vm, t, L);
-    if (n != 0) return n;
-    struct target *target = target_check(vm, L, 1);
-    if (target_refresh(vm, target, &err) != 0) return push_err(L, &err);
-    struct route *route = target->route;
+    struct task *t;
+    int n;
+    struct route *route = begin_call(vm, L, &t, &n);
+    if (route == NULL) return n;
     const struct pb_method *m = route->to.method;
     if (m != NULL && (m->client_streaming || m->server_streaming))
         return luaL_error(L, "this endpoint streams: open it");
@@ -222,16 +233,13 @@ static int call(lua_State *L) {
 static int open_stream(lua_State *L) {
     struct vm *vm = bind_vm(L);
     struct err err = {0};
-    lua_settop(L, 3);
-    struct task *t = task_waiting(vm, L, "a call");
-    int n = task_refused(vm, t, L);
-    if (n != 0) return n;
-    struct target *target = target_check(vm, L, 1);
-    if (target_refresh(vm, target, &err) != 0) return push_err(L, &err);
-    struct route *route = target->route;
+    struct task *t;
+    int n;
+    struct route *route = begin_call(vm, L, &t, &n);
+    if (route == NULL) return n;
     struct call_options options = options_read(vm, L, 3, route);
     struct blob *body = lua_isnil(L, 2) ? NULL : encode_request(vm, L, 2, route);
-    if (route->path != NULL) // there is no contract that would say it
+    if (route->path != NULL) // there is no contract that would say it; what the options said counts
         metadata_add(&vm->scratch_metadata, str_of(":kind"),
                      str_of(body == NULL ? "bidi" : "server"));
     struct call *c = call_begin(vm, t, route, &options, body, &err);
@@ -248,7 +256,7 @@ static int open_stream(lua_State *L) {
     return 2;
 }
 
-// ---- streams ------------------------------------------------------------------------------------
+// ---- streams
 
 // What both ends of waiting on a stream begin with. NULL: `*n` values have been pushed (or it yields for good).
 static struct stream *begin(struct vm *vm, lua_State *L, struct task **t, int *n) {

@@ -25,7 +25,7 @@ static double seconds_arg(lua_State *L, int arg) {
 
 static int64_t from_now(double seconds) { return clock_now() + (int64_t)(seconds * NS_PER_SECOND); }
 
-// ---- tasks --------------------------------------------------------------------------------------
+// ---- tasks
 
 static int spawn(lua_State *L) {
     struct vm *vm = bind_vm(L);
@@ -152,7 +152,7 @@ static void push_deadline(struct vm *vm, lua_State *L) {
     lua_setfield(L, -2, "deadline");
 }
 
-// ---- requests -----------------------------------------------------------------------------------
+// ---- requests
 
 static int context(lua_State *L) {
     struct vm *vm = bind_vm(L);

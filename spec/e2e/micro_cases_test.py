@@ -60,10 +60,13 @@ class Offline(unittest.TestCase):
         """Case 15: no command, an unknown one, an unknown one of a group."""
         nobody = {"MICA_ADDRESS": "127.0.0.1:1"}
         self.check(harness.mica(env=nobody), 0, r"^mica \[global flags\] <command>", "^$")
-        self.check(harness.mica("asdasdasd", env=nobody), 3, "^$", '^mica: UNAVAILABLE "asdasdasd" is no command, and no server')
+        self.check(harness.mica("asdasdasd", env=nobody), 3, "^$",
+                   '^mica: UNAVAILABLE "asdasdasd" is no command, and no server')
         with harness.Server() as server:
-            self.check(server.mica("asdasdasd"), 2, "^$", '^mica: unknown command or service "asdasdasd"\ntry: mica help\n$')
-        self.check(harness.mica("env", "asdasd", env=nobody), 2, "^$", '^mica: unknown command "env asdasd"\ntry: mica help env\n$')
+            self.check(server.mica("asdasdasd"), 2, "^$",
+                       '^mica: unknown command or service "asdasdasd"\ntry: mica help\n$')
+        self.check(harness.mica("env", "asdasd", env=nobody), 2, "^$",
+                   '^mica: unknown command "env asdasd"\ntry: mica help env\n$')
         self.check(harness.mica("env", "lsit", env=nobody), 2, "^$", r'\(did you mean "env list"\?\)')
 
     def test_helps(self):

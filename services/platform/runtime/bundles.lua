@@ -15,7 +15,8 @@ local PIECE = 1024 * 1024
 local KEEP = 600
 local UPLOADS = 16 -- at a time
 
-local kept = {} -- sha256 -> until when (time.now)
+local kept = {} -- sha256 -> { till = (time.now), uploads = how many clients have not used it yet }
+local turns = {} -- sha256 -> the channels of those who wait, while somebody stores or deletes it
 local held = {} -- sha256 -> how many changes are working with it
 local uploading = 0
 local in_use = function() return true end
@@ -56,24 +57,49 @@ local function receive(stream, header, upload)
   end
 end
 
+-- One at a time with the blob of a hash: storing and deleting it take several steps.
+local function alone(sha256, fn)
+  while turns[sha256] do
+    local turn = mica.channel()
+    table.insert(turns[sha256], turn)
+    turn:recv()
+  end
+  turns[sha256] = {}
+  local ok, result = pcall(fn)
+  local waiting = turns[sha256]
+  turns[sha256] = nil
+  for _, turn in ipairs(waiting) do turn:close() end
+  if not ok then error(result, 0) end
+  return result
+end
+
 -- Stores what the client sends; an upload that does not come to its end leaves nothing.
 ---@return string source
 function bundles.receive(ctx, stream)
   local header = check_header(stream:recv())
   if uploading >= UPLOADS then error(errors.resource_exhausted "too many uploads at a time: try again") end
   uploading = uploading + 1
-  ctx:defer(function() uploading = uploading - 1 end)
-  local upload = blobs.Begin({ size_limit = header.size }).upload
-  local committed = false
+  local upload, gone, committed
+  local function abort()
+    if upload and not committed then mica.try(blobs.Abort, { upload = upload }) end
+  end
   ctx:defer(function()
-    if not committed then mica.try(blobs.Abort, { upload = upload }) end
+    uploading, gone = uploading - 1, true
+    abort()
+  end)
+  jobs.run(function()
+    upload = blobs.Begin({ size_limit = header.size }).upload
+    if gone then abort() end
   end)
   receive(stream, header, upload)
   jobs.run(function()
-    records.note_blob(header.sha256)
-    kept[header.sha256] = time.now() + KEEP
     committed = true -- a failed commit ends the upload, too
-    blobs.Commit { upload = upload, sha256 = header.sha256 }
+    alone(header.sha256, function()
+      records.note_blob(header.sha256)
+      blobs.Commit { upload = upload, sha256 = header.sha256 }
+      local keep = kept[header.sha256] or { uploads = 0 }
+      kept[header.sha256] = { till = time.now() + KEEP, uploads = keep.uploads + 1 }
+    end)
   end)
   return header.sha256
 end
@@ -89,21 +115,24 @@ end
 
 -- Takes the bundle away if nothing refers to it.
 local function drop(sha256)
-  if held[sha256] or in_use(sha256) then return end
-  kept[sha256] = nil
-  blobs.Delete { sha256 = sha256 }
-  records.forget_blob(sha256)
+  alone(sha256, function()
+    local keep = kept[sha256]
+    if held[sha256] or in_use(sha256) or keep and keep.till > time.now() then return end
+    kept[sha256] = nil
+    blobs.Delete { sha256 = sha256 }
+    records.forget_blob(sha256)
+  end)
 end
 
 -- One that cannot be deployed, or is not deployed any more.
-function bundles.discard(sha256)
-  if kept[sha256] and kept[sha256] > time.now() then return end -- somebody has just uploaded it
-  mica.try(drop, sha256)
-end
+function bundles.discard(sha256) mica.try(drop, sha256) end
 
--- The client has used what it uploaded: it need not be kept for it any more.
+-- A client has used what it uploaded: it need not be kept for it any more.
 function bundles.settled(sha256)
-  kept[sha256] = nil
+  local keep = kept[sha256]
+  if not keep then return end
+  keep.uploads = keep.uploads - 1
+  if keep.uploads == 0 then kept[sha256] = nil end
 end
 
 -- Takes away what earlier runs of the server have left, and from now on what nobody deploys.
@@ -117,8 +146,8 @@ function bundles.start(is_in_use)
     while true do
       mica.sleep(60)
       local now = time.now()
-      for sha256, till in mica.sorted(kept) do
-        if till < now then mica.try(drop, sha256) end
+      for sha256, keep in mica.sorted(kept) do
+        if keep.till < now then mica.try(drop, sha256) end
       end
     end
   end)

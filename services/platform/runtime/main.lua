@@ -61,9 +61,9 @@ local function with_source(origin, name, fn)
   error(result, 0)
 end
 
--- The same for an uploaded bundle: one that cannot be deployed is not kept.
-local function with_bundle(blob, name, fn)
-  local ok, result = pcall(bundles.hold, blob, function() return with_source({ blob = blob }, name, fn) end)
+-- Runs fn, which deploys an uploaded bundle; one that is not deployed is not kept.
+local function with_bundle(blob, fn)
+  local ok, result = pcall(bundles.hold, blob, fn)
   bundles.settled(blob)
   bundles.discard(blob) -- unless it is deployed now
   if ok then return result end
@@ -132,7 +132,9 @@ function Runtime.Create(ctx, req)
     instances = req.instances == 0 and 1 or req.instances, owner = account.name, began = time.now(),
   }
   return jobs.run(function()
-    return with_bundle(req.source, req.name, function(source) return create(request, source) end)
+    return with_bundle(req.source, function()
+      return with_source({ blob = req.source }, req.name, function(source) return create(request, source) end)
+    end)
   end)
 end
 
@@ -141,10 +143,10 @@ function Runtime.Update(ctx, req)
   if req.source ~= "" then bundles.check_source("source", req.source) end
   check_instances(req.instances)
   local namespace, began = ctx.namespace, time.now()
-  return jobs.run(function()
+  local given = req.source ~= ""
+  local function replace()
     return deployments.exclusively(namespace, req.name, function()
       local d = deployments.find(namespace, req.name, req.version)
-      local given = req.source ~= ""
       local request = {
         instances = req.instances == 0 and d.instances or req.instances,
         blob = d.blob, folder = d.folder,
@@ -153,10 +155,14 @@ function Runtime.Update(ctx, req)
         began = began,
       }
       if given then request.blob, request.folder = req.source, nil end
-      local function change(source) return update(d, request, source) end
-      if given then return with_bundle(req.source, d.name, change) end
-      return with_source({ blob = d.blob, folder = d.folder }, d.name, change)
+      return with_source({ blob = request.blob, folder = request.folder }, d.name, function(source)
+        return update(d, request, source)
+      end)
     end)
+  end
+  return jobs.run(function()
+    if given then return with_bundle(req.source, replace) end
+    return replace()
   end)
 end
 

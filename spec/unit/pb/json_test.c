@@ -4,7 +4,6 @@
 #include "pb/json_fixture.h"
 
 // ---- reading
-// -------------------------------------------------------------------------------------------------------
 
 // The events of a text, or its error as "CODE: text".
 static void check_read(const char *type, const char *json, bool lenient, const char *wanted) {
@@ -322,7 +321,6 @@ static void test_any(void **state) {
 }
 
 // ---- writing
-// -------------------------------------------------------------------------------------------------------
 
 static void check_write(const char *type, const char *json, const struct pb_json_style *style,
                         const char *wanted) {

@@ -30,7 +30,7 @@ static void expect_ok(struct world *w, uint64_t call) {
     message_delete(m);
 }
 
-// ---- the server's side --------------------------------------------------------------------------------------------------
+// ---- the server's side
 
 static void test_server_stream(void **state) {
     (void)state;
@@ -169,7 +169,7 @@ static void test_streams_of_others(void **state) {
     world_end(w);
 }
 
-// ---- calls ----------------------------------------------------------------------------------------------------------------
+// ---- calls
 
 static const char CALLER[] =
     "local target, shape\n"
@@ -326,7 +326,7 @@ static void test_dial(void **state) {
     world_end(w);
 }
 
-// ---- the client's side of streams ---------------------------------------------------------------------------------------
+// ---- the client's side of streams
 
 static const char READER[] =
     "return { Unary = function(ctx, req)\n"

@@ -2,7 +2,7 @@
 // A VM from outside: requests in, answers out, and what becomes of everything that a request starts.
 #include "vm/vm_testing.h"
 
-// ---- unary --------------------------------------------------------------------------------------------------------------
+// ---- unary
 
 static void test_unary(void **state) {
     (void)state;
@@ -152,7 +152,7 @@ static void test_ctx(void **state) {
     world_end(w);
 }
 
-// ---- tasks --------------------------------------------------------------------------------------------------------------
+// ---- tasks
 
 static void test_spawn_park_wake(void **state) {
     (void)state;
@@ -350,7 +350,7 @@ static void test_defers_in_order(void **state) {
     world_end(w);
 }
 
-// ---- the end of requests --------------------------------------------------------------------------------------------------
+// ---- the end of requests
 
 static void test_deadline(void **state) {
     (void)state;
@@ -427,7 +427,7 @@ static void test_cancel_all_and_delete(void **state) {
     world_end(w);
 }
 
-// ---- memory -------------------------------------------------------------------------------------------------------------
+// ---- memory
 
 static void test_memory_limit(void **state) {
     (void)state;
@@ -497,7 +497,7 @@ static void test_every_memory_limit(void **state) {
     assert_true(made > answers && answers > 0);
 }
 
-// ---- life -----------------------------------------------------------------------------------------------------------------
+// ---- life
 
 static void test_hooks(void **state) {
     (void)state;
@@ -624,7 +624,7 @@ static void test_room(void **state) {
     world_end(w);
 }
 
-// ---- the sandbox ----------------------------------------------------------------------------------------------------------
+// ---- the sandbox
 
 static void test_sandbox(void **state) {
     (void)state;

@@ -74,7 +74,7 @@ const size_t EMBEDDED_COUNT = sizeof EMBEDDED_FILES / sizeof EMBEDDED_FILES[0];
 const unsigned char EMBEDDED_PROTOS[] = "";
 const size_t EMBEDDED_PROTOS_SIZE = 0;
 
-// ---- files --------------------------------------------------------------------------------------------------------------
+// ---- files
 
 static inline void write_file(const char *folder, const char *name, const char *text) {
     char path[512];
@@ -129,7 +129,7 @@ static inline struct source *source_of(const char *main) {
     return s;
 }
 
-// ---- a port that keeps what it gets -----------------------------------------------------------------------------------
+// ---- a port that keeps what it gets
 
 struct keeper {
     struct port port; // first
@@ -174,7 +174,7 @@ static inline struct message *keeper_take(struct keeper *k, enum msg_kind kind) 
 
 static inline size_t keeper_waiting(const struct keeper *k) { return k->count - k->first; }
 
-// ---- a VM with a caller and a world -------------------------------------------------------------------------------------
+// ---- a VM with a caller and a world
 
 struct world {
     struct vm_host host; // first
@@ -280,7 +280,7 @@ static inline void hook_done(struct vm *vm, void *user, int status, const char *
     snprintf(w->hook_text, sizeof w->hook_text, "%s", text == NULL ? "" : text);
 }
 
-// ---- messages ---------------------------------------------------------------------------------------------------------
+// ---- messages
 
 // { text = ..., n = ... } in the binary form.
 static inline struct blob *encoded(const char *text, unsigned n) {
