@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define INTERRUPTED 130
+#define MEMORY ((size_t)512 << 20) // a bundle of 64 MB is held more than once while it is sent
 
 struct cli {
     struct parts parts;
@@ -152,6 +153,7 @@ static int boot(struct cli *c, struct err *err) {
                                     .version = MICA_VERSION,
                                     .instances = 1,
                                     .source = source,
+                                    .limits = {.memory = MEMORY},
                                     .natives = CAPABILITIES,
                                     .host = &c->parts.host,
                                     .sched = c->parts.sched};

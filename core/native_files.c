@@ -23,8 +23,6 @@
 
 #define MOST_BYTES ((size_t)64 << 20)
 
-extern char **environ;
-
 struct job {
     struct main_work work; // first
     struct message *request;

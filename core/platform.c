@@ -11,6 +11,9 @@
 
 #include <stdio.h>
 
+// They hold what they know of all services of all namespaces.
+#define MEMORY ((size_t)512 << 20)
+
 const char *const PLATFORM_NAMES[PLATFORM_COUNT] = {"registry", "api", "proxy", "runtime"};
 
 static const char *const *const CAPABILITIES[PLATFORM_COUNT] = {
@@ -70,6 +73,7 @@ static void start_next(struct platform *p) {
                                         .version = version,
                                         .instances = 1,
                                         .source = source,
+                                        .limits = {.memory = MEMORY},
                                         .natives = CAPABILITIES[p->running],
                                         .host = &p->parts->host,
                                         .sched = p->parts->sched};

@@ -55,6 +55,10 @@
 
 enum statement { BEGIN, COMMIT, ROLLBACK, SAVE, RELEASE, UNDO, PUT, REMOVE, VERSION, COUNT, LAST };
 
+static const char PUT_SQL[] =
+    "INSERT INTO records(tab, key, value, version) VALUES(?1, ?2, ?3, ?4) "
+    "ON CONFLICT(tab, key) DO UPDATE SET value = excluded.value, version = excluded.version";
+
 static const char *const WRITER_SQL[LAST] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
@@ -62,9 +66,7 @@ static const char *const WRITER_SQL[LAST] = {
     [SAVE] = "SAVEPOINT batch",
     [RELEASE] = "RELEASE batch",
     [UNDO] = "ROLLBACK TO batch",
-    [PUT] = "INSERT INTO records(tab, key, value, version) VALUES(?1, ?2, ?3, ?4) "
-            "ON CONFLICT(tab, key) DO UPDATE SET value = excluded.value, version = "
-            "excluded.version",
+    [PUT] = PUT_SQL,
     [REMOVE] = "DELETE FROM records WHERE tab = ?1 AND key = ?2",
     [VERSION] = "SELECT version FROM records WHERE tab = ?1 AND key = ?2",
     [COUNT] = "UPDATE counters SET value = ?1 WHERE name = 'version'",
