@@ -93,7 +93,6 @@ struct message {
     struct msg_fault *fault; // RESPONSE, CANCEL: owned
     uint32_t credit;         // CREDIT
     void (*drop_contract)(struct pb_pool *contract); // set with `contract`
-    int64_t enqueued; // clock_now when it entered a mailbox: queue time
 };
 
 // NULL when memory ends. message_delete drops everything it refers to; accepts NULL.

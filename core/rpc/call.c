@@ -219,7 +219,6 @@ void call_request(struct call *c, struct blob *take_body) {
     m->method = c->route->method;
     m->contract = pb_pool_hold(c->route->pool);
     m->drop_contract = drop_pool;
-    m->enqueued = loop_now(c->at->loop);
     c->requested = true;
     int rc = port_send(c->route->port, m);
     if (rc == 0) return;

@@ -49,7 +49,6 @@ static void order(struct instance *i, unsigned bit) {
 static int receive(struct port *port, struct message *m) {
     struct instance *i = of_port(port);
     bool wake;
-    if (m->kind == MSG_REQUEST) m->enqueued = clock_now();
     int rc = mailbox_send(&i->box, m, &wake);
     if (rc == 0 && wake) schedule(i);
     return rc;

@@ -43,15 +43,6 @@ struct pb_lua *vm_codec_platform(struct vm *vm) {
     return vm->platform;
 }
 
-uint64_t vm_request_id(const struct vm *vm) {
-    const struct request *r = request_running(vm);
-    return r == NULL ? 0 : r->context->request_id;
-}
-
-struct str vm_log_source(const struct vm *vm) {
-    return str_of(vm->log_source);
-}
-
 void bindings_push(struct vm *vm, lua_State *L) {
     lua_newtable(L);
     bind_proto(vm, L);

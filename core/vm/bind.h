@@ -21,8 +21,6 @@ int bind_raise(
 const struct vm_config *vm_configuration(const struct vm *vm); // strings live as long as the VM
 struct pb_lua *vm_codec_own(struct vm *vm);      // the codec of the service's contract
 struct pb_lua *vm_codec_platform(struct vm *vm); // of the platform's
-uint64_t vm_request_id(const struct vm *vm);     // of the running request; 0: none
-struct str vm_log_source(const struct vm *vm);   // "posts@v2/0"; NUL-terminated
 
 void bind_proto(
     struct vm *vm,

@@ -68,17 +68,18 @@ static const struct pb_method *find_method(struct vm *vm, const struct message *
     return method;
 }
 
-static int64_t find_deadline(struct vm *vm, const struct message *m,
-                             const struct pb_method *method) {
+static int64_t find_deadline(struct vm *vm, const struct message *m, const struct pb_method *method,
+                             int64_t now) {
     if (m->context->deadline != 0) return m->context->deadline;
     if (method->client_streaming || method->server_streaming) return 0;
     double seconds = vm->deadlines == NULL ? 0 : vm->deadlines[method->index];
     if (seconds <= 0) seconds = vm->config.limits.deadline;
-    return clock_now() + (int64_t)(seconds * NS_PER_SECOND);
+    return now + (int64_t)(seconds * NS_PER_SECOND);
 }
 
-// What can be said of a request before anything is made for it.
-static const struct pb_method *admit(struct vm *vm, struct message *m, struct err *err) {
+// What can be said of a request before anything is made for it: its method, and when it must be done (0: never).
+static const struct pb_method *admit(struct vm *vm, struct message *m, int64_t *deadline,
+                                     struct err *err) {
     if (m->context == NULL && (m->context = msg_context_new()) == NULL) {
         err_set(err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
         return NULL;
@@ -94,16 +95,16 @@ static const struct pb_method *admit(struct vm *vm, struct message *m, struct er
                 vm->config.service, vm->config.limits.message);
         return NULL;
     }
-    int64_t deadline = find_deadline(vm, m, method);
-    if (deadline != 0 && deadline <= clock_now()) {
+    int64_t now = clock_now();
+    *deadline = find_deadline(vm, m, method, now);
+    if (*deadline != 0 && *deadline <= now) {
         err_set(err, STATUS_DEADLINE_EXCEEDED, "the deadline had passed before the service began");
         return NULL;
     }
     return method;
 }
 
-static int set_up(struct vm *vm, struct request *r, struct message *m) {
-    r->deadline = find_deadline(vm, m, r->method);
+static int set_up(struct vm *vm, struct request *r) {
     if (r->method->client_streaming || r->method->server_streaming) {
         r->stream = stream_new(vm, r, NULL);
         if (r->stream == NULL) return -STATUS_RESOURCE_EXHAUSTED;
@@ -135,7 +136,8 @@ static int begin_failed(struct vm *vm, struct begin *b, int status) {
 void request_receive(struct vm *vm, struct message *take) {
     struct message *m = take;
     struct begin b = {.function = LUA_NOREF};
-    const struct pb_method *method = admit(vm, m, &b.err);
+    int64_t deadline = 0;
+    const struct pb_method *method = admit(vm, m, &deadline, &b.err);
     if (method == NULL) {
         message_refuse(m, (int)b.err.code, b.err.text);
         return;
@@ -147,6 +149,7 @@ void request_receive(struct vm *vm, struct message *take) {
         return;
     }
     r->method = method;
+    r->deadline = deadline;
     r->form = m->form;
     r->number = m->call;
     r->reply = m->reply;
@@ -154,7 +157,7 @@ void request_receive(struct vm *vm, struct message *take) {
     b.r = r;
     b.body = m->body;
     if (r->reply == NULL) r->answered = true; // nobody wants to know
-    if (set_up(vm, r, m) != 0) {
+    if (set_up(vm, r) != 0) {
         vm->condemned |= arena_hit_hard(vm->arena);
         not_begun(vm, r, STATUS_RESOURCE_EXHAUSTED, vm_memory_text(vm));
     } else {

@@ -50,10 +50,6 @@ struct pb_lua *vm_codec_own(struct vm *vm) {
 struct pb_lua *vm_codec_platform(struct vm *vm) {
     return vm->platform;
 }
-struct str vm_log_source(const struct vm *vm) {
-    return str_of(vm->log_source);
-}
-
 struct request *request_running(const struct vm *vm) {
     (void)vm;
     return request_is_running ? &REQUEST : NULL;
