@@ -174,10 +174,18 @@ class Server:
         return int(re.search(r"VmRSS:\s+(\d+)", text).group(1)) * 1024
 
     def channel(self, **options):
-        """A gRPC channel with a connection of its own."""
-        settings = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+        """A gRPC channel with a connection of its own, connected.
+
+        It is waited for because grpcio 1.51 may take a connect that is under way for a failed one: it reads errno after
+        other calls that can change it (seen with 50 threads: "failed to connect ... No such file or directory"). The
+        channel tries again, a call without retries does not.
+        """
+        settings = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0),
+                    ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100)]
         settings += [("grpc." + key, value) for key, value in options.items()]
-        return grpc.insecure_channel(self.proxy, options=settings)
+        channel = grpc.insecure_channel(self.proxy, options=settings)
+        grpc.channel_ready_future(channel).result(20 * SLOW)
+        return channel
 
     def http(self, method, path, body=None, headers=None):
         """One request to the gateway: Answer. A dict or list as body goes as JSON."""
