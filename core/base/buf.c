@@ -2,18 +2,29 @@
 // Blobs and buffers. A buffer grows by half, so that a long one is copied a bounded number of times.
 #include "base/buf.h"
 
+#include "base/pool.h"
+
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define BLOB_MAX (PTRDIFF_MAX - sizeof(struct blob))
+#define SMALLEST (128 - sizeof(struct blob)) // of a buf
 
-struct blob *blob_new(const void *bytes, size_t n) {
-    if (n > BLOB_MAX) return NULL; // the sum below would wrap around
-    struct blob *blob = malloc(sizeof *blob + n);
+// With room for `n` bytes; the sum must not wrap around.
+static struct blob *blob_take(size_t n) {
+    unsigned class = pool_class(sizeof(struct blob) + n);
+    struct blob *blob = pool_take(class, sizeof *blob + n);
     if (blob == NULL) return NULL;
     atomic_init(&blob->refs, 1);
+    blob->pool = class;
+    return blob;
+}
+
+struct blob *blob_new(const void *bytes, size_t n) {
+    struct blob *blob = n > BLOB_MAX ? NULL : blob_take(n);
+    if (blob == NULL) return NULL;
     blob->n = n;
     if (n > 0 && bytes != NULL) memcpy(blob->p, bytes, n);
     return blob;
@@ -28,7 +39,17 @@ void blob_drop(struct blob *blob) {
     if (blob == NULL) return;
     unsigned before = atomic_fetch_sub_explicit(&blob->refs, 1, memory_order_acq_rel);
     assert(before > 0);
-    if (before == 1) free(blob);
+    if (before == 1) pool_give(blob, blob->pool);
+}
+
+// The storage of a buf with room for `cap` bytes of which the first `n` are kept; NULL: it is as it was.
+static struct blob *storage_grow(struct blob *old, size_t n, size_t cap) {
+    if (old != NULL && old->pool == 0) return realloc(old, sizeof *old + cap); // keeps `pool`
+    struct blob *grown = blob_take(cap);
+    if (grown == NULL || old == NULL) return grown;
+    memcpy(grown->p, old->p, n);
+    pool_give(old, old->pool);
+    return grown;
 }
 
 void buf_free(struct buf *b) {
@@ -43,14 +64,13 @@ bool buf_reserve(struct buf *b, size_t more) {
     size_t cap = b->cap + b->cap / 2;
     if (more <= BLOB_MAX - b->n) {
         if (cap < b->n + more) cap = b->n + more;
-        if (cap < 128) cap = 128;
-        grown = realloc(b->blob, sizeof *grown + cap);
+        if (cap < SMALLEST) cap = SMALLEST;
+        grown = storage_grow(b->blob, b->n, cap);
     }
     if (grown == NULL) {
         b->failed = true;
         return false;
     }
-    if (b->blob == NULL) atomic_init(&grown->refs, 1);
     b->blob = grown;
     b->cap = cap;
     return true;

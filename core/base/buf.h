@@ -31,6 +31,7 @@ static inline bool str_starts(struct str s, const char *prefix) {
 
 struct blob {
     atomic_uint refs;
+    unsigned pool; // the class of its memory, see pool.h
     size_t n;
     char p[];
 };

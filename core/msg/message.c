@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "msg/message.h"
 
+#include "base/pool.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
 struct message *message_new(enum msg_kind kind, uint64_t call) {
-    struct message *m = calloc(1, sizeof *m);
+    struct message *m = pool_take_zeroed(sizeof *m);
     if (m == NULL) return NULL;
     m->kind = (uint8_t)kind;
     m->call = call;
@@ -21,7 +23,7 @@ void message_delete(struct message *m) {
     blob_drop(m->metadata);
     blob_drop(m->leading);
     msg_fault_delete(m->fault);
-    free(m);
+    pool_give_sized(m, sizeof *m);
 }
 
 void message_delete_chain(struct mpsc_node *first) {
@@ -33,7 +35,7 @@ void message_delete_chain(struct mpsc_node *first) {
 }
 
 struct msg_context *msg_context_new(void) {
-    struct msg_context *c = calloc(1, sizeof *c);
+    struct msg_context *c = pool_take_zeroed(sizeof *c);
     if (c != NULL) atomic_init(&c->refs, 1);
     return c;
 }
@@ -70,7 +72,7 @@ void msg_context_drop(struct msg_context *c) {
     blob_drop(c->caller);
     blob_drop(c->peer);
     blob_drop(c->metadata);
-    free(c);
+    pool_give_sized(c, sizeof *c);
 }
 
 struct msg_fault *msg_fault_new(struct str text, struct str id, struct blob *take_details) {

@@ -47,27 +47,29 @@ bool header_is_connection(struct str name) {
     }
 }
 
-bool header_token_char(unsigned char c) {
-    static const char SPECIAL[] = "!#$%&'*+-.^_`|~";
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) return true;
-    return memchr(SPECIAL, c, sizeof SPECIAL - 1) != NULL;
-}
+// Which characters may be in a name (RFC 9110 section 5.6.2): letters, digits and !#$%&'*+-.^_`|~
+static const bool TOKEN[256] = {
+    ['!'] = 1,         ['#' ... '\''] = 1, ['*'] = 1,         ['+'] = 1, ['-'] = 1, ['.'] = 1,
+    ['0' ... '9'] = 1, ['A' ... 'Z'] = 1,  ['^' ... 'z'] = 1, ['|'] = 1, ['~'] = 1};
+
+bool header_token_char(unsigned char c) { return TOKEN[c]; }
 
 bool header_value_sound(struct str value) {
+    unsigned char wrong = 0;
     for (size_t i = 0; i < value.n; i++) {
         unsigned char c = (unsigned char)value.p[i];
-        if ((c < 0x20 && c != '\t') || c == 0x7F) return false;
+        wrong |= (unsigned char)((c < 0x20 && c != '\t') || c == 0x7F);
     }
-    return true;
+    return wrong == 0;
 }
 
 bool headers_sound(const struct http_header *headers, size_t count) {
     for (size_t i = 0; i < count; i++) {
         struct str name = headers[i].name;
         if (name.n == 0 || !header_value_sound(headers[i].value)) return false;
-        for (size_t k = 0; k < name.n; k++) {
-            if (!header_token_char((unsigned char)name.p[k])) return false;
-        }
+        bool token = true;
+        for (size_t k = 0; k < name.n; k++) token &= TOKEN[(unsigned char)name.p[k]];
+        if (!token) return false;
     }
     return true;
 }
@@ -99,11 +101,6 @@ void http_session_delete(struct http_session *h) {
     h->shutting_down = true;
     h->touched = NULL;
     while (h->streams != NULL) stream_close(h->streams, HTTP_CLOSE_PEER);
-    while (h->spare != NULL) {
-        struct stream *st = h->spare;
-        h->spare = st->next;
-        free(st);
-    }
     h->ops->free(h);
 }
 

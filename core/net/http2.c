@@ -18,6 +18,7 @@
 #include "net/http2.h"
 
 #include "base/clock.h"
+#include "base/pool.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -46,7 +47,11 @@ static struct stream *find(nghttp2_session *ng, int32_t id) {
 
 static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *user) {
     struct http2 *h = user;
-    if (!h->base.server || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
+    if (!h->base.server || frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
+        h->in_headers = find(ng, frame->hd.stream_id);
+        return 0;
+    }
+    h->in_headers = NULL;
     struct stream *st = http_stream_new(&h->base);
     if (st == NULL) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     st->id = frame->hd.stream_id;
@@ -54,17 +59,19 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
         stream_delete(st);
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
+    h->in_headers = st;
     return 0;
 }
 
 static void take_pseudo(struct stream *st, struct str name, struct str value) {
-    if (str_is(name, ":method")) {
+    // nghttp2 lets only these and :scheme through (RFC 9113 section 8.3).
+    if (name.n == 5) { // :path
+        st->s.path = value;
+    } else if (name.n == 10) { // :authority
+        st->s.authority = value;
+    } else if (str_is(name, ":method")) {
         st->s.method = value;
         st->is_head = str_is(value, "HEAD");
-    } else if (str_is(name, ":path")) {
-        st->s.path = value;
-    } else if (str_is(name, ":authority")) {
-        st->s.authority = value;
     } else if (str_is(name, ":status")) {
         int64_t status = 0;
         number_parse(value, &status);
@@ -85,8 +92,9 @@ static bool take_header(struct stream *st, struct str name, struct str value) {
         return true;
     }
     if (!st->head_done) {
-        if (str_is(name, "content-length")) number_parse(value, &st->s.content_length);
-        if (str_is(name, "host") && st->s.authority.n == 0) st->s.authority = value;
+        if (name.n == 14 && str_is(name, "content-length"))
+            number_parse(value, &st->s.content_length);
+        if (name.n == 4 && str_is(name, "host") && st->s.authority.n == 0) st->s.authority = value;
     }
     return stream_add_header(st, st->head_done, name, value);
 }
@@ -95,8 +103,8 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
                      size_t name_n, const uint8_t *value, size_t value_n, uint8_t flags,
                      void *user) {
     struct http2 *h = user;
-    (void)flags;
-    struct stream *st = find(ng, frame->hd.stream_id);
+    (void)flags, (void)ng, (void)frame;
+    struct stream *st = h->in_headers;
     if (st == NULL || st->refused || st->reset) return 0;
     st->header_bytes += name_n + value_n + HEADER_OVERHEAD;
     if (st->header_bytes > h->base.limits.header_bytes) {
@@ -202,6 +210,7 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
     if (st == NULL) return 0;
     if (st->not_sent) h->unsent--;
     if (st->reported) h->base.events->closed(&st->s, reason(h, st, code));
+    if (h->in_headers == st) h->in_headers = NULL;
     size_t back = st->unconsumed; // after `closed`, which may consume
     stream_delete(st);
     nghttp2_session_set_stream_user_data(ng, id, NULL);
@@ -358,6 +367,51 @@ const struct session_ops HTTP2_OPS = {
     .consume = http2_consume,
 };
 
+// ---- nghttp2's memory, from the pool; it does not tell the size when it frees
+
+struct piece {
+    size_t size;
+    unsigned class;
+    _Alignas(16) char bytes[];
+};
+
+static struct piece *piece_of(void *bytes) {
+    return (struct piece *)((char *)bytes - offsetof(struct piece, bytes));
+}
+
+static void *mem_malloc(size_t size, void *user) {
+    (void)user;
+    if (size > SIZE_MAX - sizeof(struct piece)) return NULL;
+    unsigned class = pool_class(sizeof(struct piece) + size);
+    struct piece *piece = pool_take(class, sizeof *piece + size);
+    if (piece == NULL) return NULL;
+    piece->size = size;
+    piece->class = class;
+    return piece->bytes;
+}
+
+static void mem_free(void *p, void *user) {
+    (void)user;
+    if (p != NULL) pool_give(piece_of(p), piece_of(p)->class);
+}
+
+static void *mem_calloc(size_t n, size_t size, void *user) {
+    if (size > 0 && n > SIZE_MAX / size) return NULL;
+    void *p = mem_malloc(n * size, user);
+    return p == NULL ? NULL : memset(p, 0, n * size);
+}
+
+static void *mem_realloc(void *p, size_t size, void *user) {
+    void *grown = mem_malloc(size, user);
+    if (grown == NULL || p == NULL) return grown;
+    size_t n = piece_of(p)->size;
+    memcpy(grown, p, n < size ? n : size);
+    mem_free(p, user);
+    return grown;
+}
+
+static nghttp2_mem memory = {NULL, mem_malloc, mem_free, mem_calloc, mem_realloc};
+
 // ---- making one
 
 static int set_callbacks(nghttp2_session_callbacks **out) {
@@ -384,8 +438,8 @@ static int make_session(struct http2 *h) {
         nghttp2_option_set_no_auto_window_update(option, 1);
         nghttp2_option_set_no_closed_streams(option, 1);
         nghttp2_option_set_stream_reset_rate_limit(option, RESET_BURST, RESET_RATE);
-        rc = h->base.server ? nghttp2_session_server_new2(&h->ng, callbacks, h, option)
-                            : nghttp2_session_client_new2(&h->ng, callbacks, h, option);
+        rc = h->base.server ? nghttp2_session_server_new3(&h->ng, callbacks, h, option, &memory)
+                            : nghttp2_session_client_new3(&h->ng, callbacks, h, option, &memory);
         rc = http2_error(rc);
     }
     nghttp2_option_del(option);

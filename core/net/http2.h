@@ -12,6 +12,7 @@ struct http2 {
     nghttp2_session *ng;
     struct buf *out;    // during a drain
     size_t out_end;     // out->n at which no further DATA is begun
+    struct stream *in_headers; // whose header block is being read; NULL: none that is known
     bool peer_settings; // the peer's SETTINGS are here
     bool goaway_final;  // shutdown: the last stream id has been told
     int unsent;         // client streams whose request was refused by nghttp2 before it went out

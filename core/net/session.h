@@ -39,8 +39,6 @@ struct http_session {
     bool shutting_down;     // takes no new streams
     struct stream *streams; // all, newest first
     size_t open;
-    struct stream *spare; // a few for the next requests
-    unsigned spares;
     struct stream *writable; // `writable` is owed: told at the end of a drain
     struct conn *conn;       // who carries it; NULL in tests
     void (*touched)(

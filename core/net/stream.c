@@ -2,20 +2,14 @@
 // Streams: their memory, their headers and the queue of what is to be sent.
 //
 // The queue is a chain of chunks. The first chunk is a part of the stream; small sends are gathered
-// in the last chunk that has room, a large blob becomes a chunk without being copied. A session
-// keeps a few ended streams for its next requests, except under the sanitizers, which should see
-// the use of an ended stream.
+// in the last chunk that has room, a large blob becomes a chunk without being copied.
 #include "net/session.h"
+
+#include "base/pool.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-#define SPARE_STREAMS 16
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define KEEP_SPARES false
-#else
-#define KEEP_SPARES true
-#endif
 #define CHUNK_SIZE 4096
 #define BLOB_COPIED 512 // below it a blob is cheaper to copy than to chain
 
@@ -33,14 +27,8 @@ static void clear(struct stream *st, struct http_session *h) {
 }
 
 struct stream *http_stream_new(struct http_session *h) {
-    struct stream *st = h->spare;
-    if (st != NULL) {
-        h->spare = st->next;
-        h->spares--;
-    } else {
-        st = malloc(sizeof *st);
-        if (st == NULL) return NULL;
-    }
+    struct stream *st = pool_take(pool_class(sizeof *st), sizeof *st);
+    if (st == NULL) return NULL;
     clear(st, h);
     st->next = h->streams;
     if (h->streams != NULL) h->streams->prev = st;
@@ -110,13 +98,7 @@ void stream_delete(struct stream *st) {
         free(b);
         b = next;
     }
-    if (KEEP_SPARES && h->spares < SPARE_STREAMS) {
-        st->next = h->spare;
-        h->spare = st;
-        h->spares++;
-    } else {
-        free(st);
-    }
+    pool_give_sized(st, sizeof *st);
 }
 
 void stream_close(struct stream *st, enum http_close why) {

@@ -28,11 +28,32 @@ void spaces_clear(struct door_view *view) {
          e = map_next(&view->spaces, e))
         space_delete(e->value);
     map_free(&view->spaces);
+    view->last_space = NULL;
 }
 
 void door_refresh(struct door_view *view) {
     const struct route_table *before = view->table;
-    if (route_slot_view(view->slot, &view->table) != before) spaces_clear(view);
+    if (route_slot_view(view->slot, &view->table) == before) return;
+    spaces_clear(view);
+    view->last_route.route = NULL;
+}
+
+const struct route *door_route(struct door_view *view, struct str ns, struct str path,
+                               struct str version) {
+    struct route_memo *memo = &view->last_route;
+    if (version.n > 0) return route_find_version(view->table, ns, path, version);
+    bool same = memo->route != NULL && memo->ns_n == ns.n && memo->path_n == path.n &&
+                memcmp(memo->key, ns.p, ns.n) == 0 && memcmp(memo->key + ns.n, path.p, path.n) == 0;
+    if (same) return memo->route;
+    const struct route *route = route_find(view->table, ns, path);
+    if (route != NULL && ns.n + path.n <= sizeof memo->key) {
+        memo->route = route;
+        memo->ns_n = ns.n;
+        memo->path_n = path.n;
+        memcpy(memo->key, ns.p, ns.n);
+        memcpy(memo->key + ns.n, path.p, path.n);
+    }
+    return route;
 }
 
 static struct blob *account_with_issuer(const struct blob *loopback, struct str ns) {
@@ -57,13 +78,19 @@ static struct space *space_new(const struct route_table *table, struct str ns) {
 }
 
 struct space *space_get(struct door_view *view, struct str ns) {
-    struct space *s = map_get(&view->spaces, ns);
-    if (s != NULL) return s;
-    if (view->spaces.count >= SPACES_MAX) spaces_clear(view);
-    s = space_new(view->table, ns);
-    if (s == NULL || map_put(&view->spaces, ns, s) == 0) return s;
-    space_delete(s);
-    return NULL;
+    struct space *s = view->last_space;
+    if (s != NULL && str_equal(blob_str(s->ns), ns)) return s;
+    s = map_get(&view->spaces, ns);
+    if (s == NULL) {
+        if (view->spaces.count >= SPACES_MAX) spaces_clear(view);
+        s = space_new(view->table, ns);
+        if (s == NULL || map_put(&view->spaces, ns, s) < 0) {
+            space_delete(s);
+            return NULL;
+        }
+    }
+    view->last_space = s;
+    return s;
 }
 
 // ---- trust by address

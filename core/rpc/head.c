@@ -76,6 +76,7 @@ bool head_namespace_valid(struct str ns) {
 }
 
 bool head_type_is(struct str content_type, const char *type) {
+    if (str_is(content_type, type)) return true; // as nearly all write it
     size_t n = 0;
     while (n < content_type.n && content_type.p[n] != ';' && content_type.p[n] != ' ') n++;
     if (n != strlen(type)) return false;
