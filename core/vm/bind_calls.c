@@ -252,7 +252,7 @@ static int open_stream(lua_State *L) {
     if (route->path != NULL) s->sends = lua_isnil(L, 2);
     s->out_end = s->end_sent = !s->sends;
     lua_pushboolean(L, 1);
-    handle_push(vm, L, &s->handle, "stream_mt");
+    handle_push(L, &s->handle, vm->stream_mt);
     return 2;
 }
 

@@ -69,17 +69,11 @@ void *handle_find(struct vm *vm, uint32_t index, uint32_t generation, enum handl
     return slot->handle->kind == (uint8_t)kind ? slot->handle : NULL;
 }
 
-void handle_push(struct vm *vm, lua_State *L, const struct handle *h, const char *mt) {
+void handle_push(lua_State *L, const struct handle *h, int mt) {
     struct userdata *u = lua_newuserdata(L, sizeof *u);
     *u = (struct userdata){USERDATA_MARK, h->index, h->generation};
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->core);
-    lua_getfield(L, -1, mt);
-    if (lua_istable(L, -1)) {
-        lua_setmetatable(L, -3);
-        lua_pop(L, 1);
-    } else {
-        lua_pop(L, 2);
-    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, mt);
+    lua_setmetatable(L, -2);
 }
 
 void *handle_check(struct vm *vm, lua_State *L, int arg, enum handle_kind kind, const char *what) {

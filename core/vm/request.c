@@ -267,12 +267,24 @@ static void leave(struct vm *vm, struct request *r) {
     unref(vm, r);
 }
 
-static void unanchor(struct vm *vm, lua_State *L, void *arg) {
+static void unref_defers(struct vm *vm, lua_State *L, void *arg) {
     const struct request *r = arg;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->anchors);
-    lua_pushnil(L);
-    lua_rawseti(L, -2, (int)r->handle.index);
+    (void)vm;
     luaL_unref(L, LUA_REGISTRYINDEX, r->defers);
+}
+
+// Lets go of ctx and of the list of deferred functions. The former outside of vm_protect: a place that is there is
+// overwritten, which allocates nothing and raises nothing.
+static void unanchor(struct vm *vm, struct request *r) {
+    lua_State *L = vm->L;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->anchors);
+    lua_rawgeti(L, -1, (int)r->handle.index);
+    if (!lua_isnil(L, -1)) { // else the place may not be there
+        lua_pushnil(L);
+        lua_rawseti(L, -3, (int)r->handle.index);
+    }
+    lua_pop(L, 2);
+    if (r->defers != LUA_NOREF) vm_protect(vm, unref_defers, r, NULL);
 }
 
 static void begin_defer(struct vm *vm, lua_State *L, void *arg) {
@@ -301,7 +313,7 @@ void request_settle(struct vm *vm, struct request *r) {
     if (r->tasks != NULL || r->phase == PHASE_RUNNING) return;
     if (next_defer(vm, r)) return;
     sweep(vm, r);
-    vm_protect(vm, unanchor, r, NULL);
+    unanchor(vm, r);
     leave(vm, r);
 }
 

@@ -22,7 +22,7 @@ struct begin {
 };
 
 static void push_ctx(struct vm *vm, lua_State *L, struct request *r) {
-    handle_push(vm, L, &r->handle, "ctx_mt");
+    handle_push(L, &r->handle, vm->ctx_mt);
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->anchors);
     lua_pushvalue(L, -2);
     lua_rawseti(L, -2, (int)r->handle.index);
@@ -49,7 +49,7 @@ static void begin_handler(struct vm *vm, lua_State *L, void *arg) {
         n++;
     }
     if (r->stream != NULL) {
-        handle_push(vm, L, &r->stream->handle, "stream_mt");
+        handle_push(L, &r->stream->handle, vm->stream_mt);
         n++;
     }
     r->main = task_new(vm, L, r, ROLE_MAIN, n);

@@ -118,6 +118,13 @@ static void count_hook(lua_State *L, lua_Debug *ar) {
 
 // ---- making
 
+// What the prelude has put into core (at the top of the stack), for handle_push.
+static int take_metatable(lua_State *L, const char *name) {
+    lua_getfield(L, -1, name);
+    luaL_checktype(L, -1, LUA_TTABLE);
+    return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
 static void set_up_library(struct vm *vm, lua_State *L) {
     struct err err = {0};
     bindings_push(vm, L);
@@ -125,8 +132,10 @@ static void set_up_library(struct vm *vm, lua_State *L) {
     vm->core = luaL_ref(L, LUA_REGISTRYINDEX);
     vm_codec_own(vm);
     if (sandbox_library(vm, L, "lua/mica/prelude.lua", &err) != 0) bind_raise(L, &err);
-    lua_insert(L, -2);
+    lua_pushvalue(L, -2);
     lua_call(L, 1, 0);
+    vm->ctx_mt = take_metatable(L, "ctx_mt");
+    vm->stream_mt = take_metatable(L, "stream_mt");
 }
 
 static int set_up(lua_State *L) {

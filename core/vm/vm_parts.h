@@ -28,8 +28,8 @@ void *handle_find(struct vm *vm, uint32_t index, uint32_t generation, enum handl
 static inline uint64_t handle_number(const struct handle *h) {
     return h->index | (uint64_t)h->generation << 32;
 }
-// As a userdata, with the metatable core[mt] if there is one.
-void handle_push(struct vm *vm, lua_State *L, const struct handle *h, const char *mt);
+// As a userdata, with the metatable that the registry has under `mt` (vm->ctx_mt, vm->stream_mt).
+void handle_push(lua_State *L, const struct handle *h, int mt);
 // From a userdata; raises "bad argument" when it is something else; NULL when what it means is gone.
 void *handle_check(struct vm *vm, lua_State *L, int arg, enum handle_kind kind, const char *what);
 // As a number.

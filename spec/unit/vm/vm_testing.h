@@ -38,6 +38,7 @@ static const char CONTRACT[] = "syntax = \"proto3\"; package t;\n"
 static const char PRELUDE[] =
     "local core = ...\n"
     "rawset(_G, 'core', core)\n"
+    "core.ctx_mt, core.stream_mt = {}, {}\n"
     "function _G.check(ok, ...)\n"
     "  if ok then return ... end\n"
     "  local code, message, id, details = ...\n"
