@@ -64,6 +64,8 @@ static int make_loops(struct parts *p, unsigned count, struct err *err) {
     p->rpc = rpc_server_new(&options, p->loops, count, err);
     if (p->rpc == NULL) return -STATUS_RESOURCE_EXHAUSTED;
     for (unsigned i = 0; i < count; i++) {
+        p->loops[i].hand_over = sched_hand_over;
+        p->loops[i].hand_over_end = sched_hand_over_end;
         int rc = loop_start(&p->loops[i], err);
         if (rc < 0) return rc;
     }

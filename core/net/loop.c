@@ -178,9 +178,11 @@ static bool inbox_empty(struct loop_state *s) {
 static void on_before_poll(uv_prepare_t *handle) {
     struct loop *loop = handle->data;
     struct loop_state *s = loop->state;
+    if (loop->hand_over != NULL) loop->hand_over(); // what was read: workers begin while this thread writes
     run_tasks(loop);
     if (!s->stopping) deliver(loop);
     conns_flush(loop);
+    if (loop->hand_over != NULL) loop->hand_over();
     if (atomic_load(&s->stop) && !s->stopping) {
         s->stopping = true;
         uv_stop(&loop->uv);
@@ -209,6 +211,7 @@ static void loop_main(void *arg) {
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     // Stopping: run what is posted, close what is open, and wait until libuv holds nothing but our
     // own handles.
+    if (loop->hand_over_end != NULL) loop->hand_over_end();
     run_tasks(loop);
     conns_close_all(loop);
     uv_timer_stop(&s->timer);

@@ -32,6 +32,9 @@ struct loop {
     // Set before loop_start, called on the loop's thread; the message is given away.
     void (*deliver)(struct loop *loop, struct message *m);
     void *user;               // of who set `deliver`
+    // Called on the loop's thread when a turn has done its work and before the loop may sleep, and once at its end; may be NULL.
+    void (*hand_over)(void);
+    void (*hand_over_end)(void);
     atomic_uint connections;  // so that the acceptor finds the emptiest
     struct loop_state *state; // loop.c's own
 };

@@ -56,6 +56,12 @@ struct sched {
 
 static _Thread_local struct worker *current; // NULL on threads that are no workers
 
+static _Thread_local struct {
+    bool active;
+    struct sched *sched; // of all in the list
+    struct runnable *first, *last;
+} kept; // of an I/O thread: see sched_hand_over
+
 // ---- queues
 static void push(struct worker *w, struct runnable *r) {
     r->next = NULL;
@@ -211,13 +217,46 @@ void sched_forget(struct sched *s, struct runnable *r) {
 }
 
 // ---- workers
+static void keep(struct sched *s, struct runnable *r) {
+    if (kept.sched != s) sched_hand_over();
+    kept.sched = s;
+    r->next = NULL;
+    if (kept.first == NULL) {
+        kept.first = r;
+    } else {
+        kept.last->next = r;
+    }
+    kept.last = r;
+}
+
 void sched_ready(struct sched *s, struct runnable *r) {
+    if (kept.active) {
+        keep(s, r);
+        return;
+    }
     struct worker *here = current != NULL && current->sched == s ? current : NULL;
     struct worker *home = &s->workers[r->home % s->count];
     if (here != NULL && atomic_load(&home->idle)) home = here;
     bool next = here == home && atomic_load(&here->queued) == 0;
     push(home, r);
     if (!next && atomic_load(&s->idle_count) > 0) wake_one(s, home);
+}
+
+void sched_hand_over(void) {
+    struct runnable *r = kept.first;
+    kept.active = false;
+    kept.first = kept.last = NULL;
+    while (r != NULL) {
+        struct runnable *next = r->next;
+        sched_ready(kept.sched, r);
+        r = next;
+    }
+    kept.active = true;
+}
+
+void sched_hand_over_end(void) {
+    sched_hand_over();
+    kept.active = false;
 }
 
 static void run_turn(struct worker *w, struct runnable *r) {

@@ -41,6 +41,10 @@ void sched_stop(struct sched *s);         // ends and joins the workers after th
 void sched_delete(struct sched *s);       // after sched_stop
 
 void sched_ready(struct sched *s, struct runnable *r); // any thread; r is in no queue now
+// For I/O threads: from the first call on, what this thread makes ready is kept back, and handed to the workers by
+// the next call, with at most one wake-up for all that one worker gets. To be called before the thread sleeps.
+void sched_hand_over(void);
+void sched_hand_over_end(void); // the same, and nothing is kept back any more
 // r wants a turn at or after `at` (clock_now) even without mail; replaces an earlier wish; INT64_MAX: none. Any thread. When
 // the time comes `due` is called once (on any worker's thread; it may call sched_ready but not sched_wake_at), which makes r
 // ready if it is not scheduled. When memory ends it is called at once: too early is harmless, never is not.
