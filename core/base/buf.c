@@ -10,10 +10,12 @@
 #include <stdlib.h>
 
 #define BLOB_MAX (PTRDIFF_MAX - sizeof(struct blob))
-#define SMALLEST (128 - sizeof(struct blob)) // of a buf
+#define SMALLEST (128 - sizeof(struct blob))
 
-// With room for `n` bytes; the sum must not wrap around.
+// With room for `n` bytes; the sum must not wrap around. Short ones are all of one class, whether they were built in a buf or
+// copied: what comes in with requests and what goes out with answers then balance in the pools of the threads.
 static struct blob *blob_take(size_t n) {
+    if (n < SMALLEST) n = SMALLEST;
     unsigned class = pool_class(sizeof(struct blob) + n);
     struct blob *blob = pool_take(class, sizeof *blob + n);
     if (blob == NULL) return NULL;

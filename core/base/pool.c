@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The lists of free blocks. Classes 1 to 16 are every 64 bytes up to 1,024; then four coarser ones up to POOL_MAX.
+// The rare ways of the pool: lists that are empty or full, threads that begin and end.
 //
 // Under AddressSanitizer and ThreadSanitizer nothing is kept, so that they see every use of a block that was given back.
-// A thread's lists are freed when it ends.
+// A thread's lists are freed when it ends. Class 0 never has room: its blocks are malloc's.
 #include "base/pool.h"
 
 #include <pthread.h>
@@ -10,82 +10,67 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FINE = 16, CLASSES = 21, KEPT = 256 }; // KEPT: blocks of each class, at most
+#define KEPT 256 // blocks of each class, at most
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define KEEPS false
 #else
 #define KEEPS true
 #endif
 
-struct block {
-    struct block *next;
-};
-
-struct list {
-    struct block *first;
-    unsigned count;
-};
-
 static const unsigned short COARSE[] = {1536, 2048, 3072, POOL_MAX};
 
-static _Thread_local struct list lists[CLASSES];
-static _Thread_local char registered; // release_lists will be called for this thread
+_Thread_local struct pool_list pool_lists[POOL_CLASSES];
+
+static _Thread_local enum { NEW, KEEPING, ENDING } state;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t at_end;
 
-unsigned pool_class(size_t size) {
-    if (size <= 1024) return size == 0 ? 1 : (unsigned)((size + 63) / 64);
+unsigned pool_class_coarse(size_t size) {
+    if (size == 0) return 1;
     for (unsigned i = 0; i < sizeof COARSE / sizeof COARSE[0]; i++) {
-        if (size <= COARSE[i]) return FINE + 1 + i;
+        if (size <= COARSE[i]) return POOL_FINE + 1 + i;
     }
     return 0;
 }
 
 static size_t class_size(unsigned class) {
-    return class <= FINE ? (size_t) class * 64 : COARSE[class - FINE - 1];
+    return class <= POOL_FINE ? (size_t) class * 64 : COARSE[class - POOL_FINE - 1];
 }
 
 static void release_lists(void *unused) {
     (void)unused;
-    for (unsigned class = 1; class < CLASSES; class ++) {
-        while (lists[class].first != NULL) {
-            struct block *b = lists[class].first;
-            lists[class].first = b->next;
+    state = ENDING; // what other destructors still give goes to free
+    for (unsigned class = 1; class < POOL_CLASSES; class ++) {
+        struct pool_block *b = pool_lists[class].first;
+        pool_lists[class] = (struct pool_list){NULL, 0};
+        while (b != NULL) {
+            struct pool_block *next = b->next;
             free(b);
+            b = next;
         }
-        lists[class].count = KEPT; // what other destructors still give goes to free
     }
 }
 
 static void make_key(void) { pthread_key_create(&at_end, release_lists); }
 
-static void register_thread(void) {
+static void begin_keeping(void) {
+    state = KEEPING;
     pthread_once(&once, make_key);
-    pthread_setspecific(at_end, &registered); // any value but NULL
-    registered = 1;
+    pthread_setspecific(at_end, pool_lists); // any value but NULL
+    for (unsigned class = 1; class < POOL_CLASSES; class ++) pool_lists[class].room += KEPT;
 }
 
-void *pool_take(unsigned class, size_t size) {
-    if (class == 0) return malloc(size);
-    struct list *list = &lists[class];
-    struct block *b = list->first;
-    if (b == NULL) return malloc(KEEPS ? class_size(class) : size);
-    list->first = b->next;
-    list->count--;
-    return b;
+void *pool_take_fresh(unsigned class, size_t size) {
+    return malloc(class == 0 || !KEEPS ? size : class_size(class));
 }
 
-void pool_give(void *p, unsigned class) {
-    struct list *list = &lists[class];
-    if (!KEEPS || class == 0 || p == NULL || list->count >= KEPT) {
+void pool_give_away(void *p, unsigned class) {
+    if (KEEPS && state == NEW && class != 0 && p != NULL) {
+        begin_keeping();
+        pool_give(p, class);
+    } else {
         free(p);
-        return;
     }
-    if (!registered) register_thread();
-    struct block *b = p;
-    b->next = list->first;
-    list->first = b;
-    list->count++;
 }
 
 void *pool_take_zeroed(size_t size) {

@@ -19,7 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define TURN_MESSAGES 64
+#define TURN_MESSAGES 256
 #define TURN_TIME (2 * NS_PER_MS)
 
 #define PATIENCE NS_PER_SECOND // how long requests wait for a fresh VM
