@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEPT 256 // blocks of each class, at most
+// What a list keeps at most: so many blocks, or more of small ones, up to so many bytes. A loop with some hundred calls under
+// way swings by a few blocks of some classes for each.
+#define KEPT_BLOCKS 256
+#define KEPT_BYTES (256 * 1024)
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define KEEPS false
 #else
@@ -57,7 +60,10 @@ static void begin_keeping(void) {
     state = KEEPING;
     pthread_once(&once, make_key);
     pthread_setspecific(at_end, pool_lists); // any value but NULL
-    for (unsigned class = 1; class < POOL_CLASSES; class ++) pool_lists[class].room += KEPT;
+    for (unsigned class = 1; class < POOL_CLASSES; class ++) {
+        unsigned n = (unsigned)(KEPT_BYTES / class_size(class));
+        pool_lists[class].room += n < KEPT_BLOCKS ? KEPT_BLOCKS : n;
+    }
 }
 
 void *pool_take_fresh(unsigned class, size_t size) {

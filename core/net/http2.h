@@ -10,14 +10,14 @@
 struct http2 {
     struct http_session base;
     nghttp2_session *ng;
-    struct buf *out;    // during a drain
-    size_t out_end;     // out->n at which no further DATA is begun
+    struct buf *out;           // during a drain
+    size_t out_end;            // out->n at which no further DATA is begun
     struct stream *in_headers; // whose header block is being read; NULL: none that is known
-    bool peer_settings; // the peer's SETTINGS are here
-    bool goaway_final;  // shutdown: the last stream id has been told
-    int unsent;         // client streams whose request was refused by nghttp2 before it went out
-    double resets;      // how many provoked resets are left before the connection is given up
-    int64_t resets_at;  // clock_now of the last one
+    bool peer_settings;        // the peer's SETTINGS are here
+    bool goaway_final;         // shutdown: the last stream id has been told
+    int unsent;        // client streams whose request was refused by nghttp2 before it went out
+    double resets;     // how many provoked resets are left before the connection is given up
+    int64_t resets_at; // clock_now of the last one
 };
 
 static inline struct http2 *http2_of(struct http_session *h) { return (struct http2 *)h; }

@@ -197,11 +197,22 @@ static size_t read_pairs(lua_State *L, int index, const char *what,
 }
 
 // log(level, text, fields)
-static int log_line(lua_State *L) {
-    struct vm *vm = bind_vm(L);
+static int check_level(lua_State *L) {
     int level = log_level_parse(luaL_checkstring(L, 1));
     if (level < 0 || level == LOG_OFF)
         return luaL_error(L, "no log level \"%s\"", lua_tostring(L, 1));
+    return level;
+}
+
+// log_wants(level): would a line of it be written? Asked before work is put into the line.
+static int log_level_wanted(lua_State *L) {
+    lua_pushboolean(L, log_wants((enum log_level)check_level(L)));
+    return 1;
+}
+
+static int log_line(lua_State *L) {
+    struct vm *vm = bind_vm(L);
+    int level = check_level(L);
     struct str text = bind_str(L, 2);
     if (!log_wants((enum log_level)level)) return 0;
     struct log_pair list[FIELDS_MAX];
@@ -280,6 +291,7 @@ void bind_values(struct vm *vm, lua_State *L) {
         {"base64", base64},
         {"unbase64", unbase64},
         {"log", log_line},
+        {"log_wants", log_level_wanted},
         {"metric", metric},
         {NULL, NULL},
     };

@@ -74,6 +74,7 @@
 //   random(n)                   n random bytes
 //   sha256(s), hmac(key, s)     bytes (HMAC-SHA-256); equal(a, b): in constant time
 //   hex, unhex, base64, unbase64   the un- ones return nil for what they cannot read
+//   log_wants(level) -> boolean           is a line of it written at all?
 //   log(level, text, fields or nil)       level "trace" .. "error"; fields: a table of plain values
 //   metric(kind, name, value, tags or nil)   kind "count" "gauge" "timing"; tags: a table of strings
 //

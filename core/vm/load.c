@@ -10,7 +10,7 @@
 #include <math.h>
 
 // Garbage is let grow by half, not to the double: no emergency collection exists at the hard line.
-#define PAUSE_SERVING 150
+#define PAUSE_SERVING 200
 
 static double number_field(lua_State *L, int table, const char *name) {
     lua_getfield(L, table, name);

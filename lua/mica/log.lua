@@ -10,7 +10,7 @@ local core = ...
 ---@field error fun(text: string, fields?: table)
 local log = {}
 
-local write, type, tostring, next, raise = core.log, type, tostring, next, error
+local write, wants, type, tostring, next, raise = core.log, core.log_wants, type, tostring, next, error
 
 -- Fields are plain values; a table among them is written as JSON.
 local function plain(fields)
@@ -37,10 +37,9 @@ end
 
 for _, level in ipairs { "trace", "debug", "info", "warn", "error" } do
   log[level] = function(text, fields)
-    if fields ~= nil then
-      check_fields(fields, "mica.log." .. level)
-      fields = plain(fields)
-    end
+    if fields ~= nil then check_fields(fields, "mica.log." .. level) end
+    if not wants(level) then return end
+    if fields ~= nil then fields = plain(fields) end
     write(level, type(text) == "string" and text or tostring(text), fields)
   end
 end

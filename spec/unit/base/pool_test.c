@@ -50,7 +50,7 @@ static void test_zeroed(void **state) {
 }
 
 // More than a list keeps, and blocks that are given back by another thread than the one that took them.
-#define MANY 2000
+#define MANY 5000
 static void *give_all(void *arg) {
     void **blocks = arg;
     for (int i = 0; i < MANY; i++) pool_give_sized(blocks[i], 300);
