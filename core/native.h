@@ -76,7 +76,7 @@ struct native_server {
     size_t run_count;
     const char *const *platform; // names
     size_t platform_count;
-    const char *api;                              // address that the gateway is bound to
+    const char *api;                              // the gateway's URL
     void (*ready)(void *user, const char *fault); // any thread; fault "" when all is well
     void (*stop)(void *user);                     // any thread; begins to drain and returns
     void *user;

@@ -250,9 +250,13 @@ static bool copy_options(struct server_options *o, const Mica__Core__V1__ServeRe
                                  .io = in->io,
                                  .workers = in->workers,
                                  .run = calloc(in->n_run + 1, sizeof *o->run),
-                                 .insecure = in->insecure};
+                                 .insecure = in->insecure,
+                                 .tls_cert = strdup(in->tls_cert),
+                                 .tls_key = strdup(in->tls_key),
+                                 .tls_client_ca = strdup(in->tls_client_ca)};
     bool ok = o->data != NULL && o->api != NULL && o->proxy != NULL && o->log_level != NULL &&
-              o->run != NULL;
+              o->run != NULL && o->tls_cert != NULL && o->tls_key != NULL &&
+              o->tls_client_ca != NULL;
     while (ok && o->run_count < in->n_run) {
         o->run[o->run_count] = strdup(in->run[o->run_count]);
         ok = o->run[o->run_count] != NULL;

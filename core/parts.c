@@ -36,8 +36,9 @@ static int native(struct vm_host *host, struct str capability, struct str method
     return natives_find(&p->natives, p->platform, capability, method, out, err);
 }
 
-static struct port *dial(struct vm_host *host, struct str address, struct err *err) {
-    return rpc_dial(((struct parts *)host)->rpc, address, err);
+static struct port *dial(struct vm_host *host, struct str address, struct str tls,
+                         struct err *err) {
+    return rpc_dial_tls(((struct parts *)host)->rpc, address, tls, err);
 }
 
 // ---- making

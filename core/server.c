@@ -22,6 +22,7 @@
 #include "parts.h"
 #include "platform.h"
 #include "store/data_folder.h"
+#include "tls_files.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -46,13 +47,14 @@ struct server {
     struct platform platform;
     struct native_routes routes;
     struct native_server native;
+    struct tls_files tls;
     struct door doors[2];
     struct acceptor *acceptors[2];
     uv_signal_t signals[2];
     uv_timer_t drain;
     int64_t drain_until;
     struct farewell *farewells;
-    char gateway[128]; // its address; the acceptor closes before who has been told
+    char gateway[128]; // its URL; the acceptor closes before who has been told
     struct main_task ready_task, closed_task, stop_task;
     atomic_bool asked; // to stop, by runtime
     atomic_bool told;  // runtime has said that it is ready, or not
@@ -80,15 +82,16 @@ static const char *address_of(const struct server_options *o, int door) {
 }
 
 static int check_options(const struct server_options *o, struct err *err) {
-    for (int door = 0; door < 2 && !o->insecure; door++) {
+    bool sealed = o->tls_cert[0] != '\0';
+    for (int door = 0; door < 2 && !o->insecure && !sealed; door++) {
         struct err why = {0};
         const char *address = address_of(o, door);
         if (address_is_loopback(address, &why)) continue;
         if (why.code != 0)
             return err_set(err, why.code, "%s %s: %.400s", DOOR_FLAGS[door], address, why.text);
         return err_set(err, STATUS_INVALID_ARGUMENT,
-                       "%s %s listens beyond this machine without encryption or accounts: add "
-                       "--insecure if you mean it",
+                       "%s %s listens beyond this machine without encryption: give --tls-cert and "
+                       "--tls-key, or add --insecure if you mean it",
                        DOOR_FLAGS[door], address);
     }
     int level = log_level_parse(o->log_level);
@@ -104,8 +107,7 @@ static void go(struct server *s) {
     if (!s->platform_up || !s->ready_said || s->stopping) return;
     for (int door = 0; door < 2; door++) acceptor_start(s->acceptors[door]);
     s->accepting = true;
-    printf("mica ready: api=http://%s proxy=%s\n", acceptor_address(s->acceptors[0]),
-           acceptor_address(s->acceptors[1]));
+    printf("mica ready: api=%s proxy=%s\n", s->gateway, acceptor_address(s->acceptors[1]));
     fflush(stdout);
 }
 
@@ -270,7 +272,14 @@ static int make_parts(struct server *s, struct err *err) {
     s->logs.loop = &p->main;
     s->doors[0] = rpc_door_api(p->rpc);
     s->doors[1] = rpc_door_proxy(p->rpc);
+    if (s->tls.context != NULL) s->doors[0].tls = s->doors[1].tls = &s->tls.context;
     return 0;
+}
+
+static int open_tls(struct server *s, struct err *err) {
+    const struct server_options *o = s->options;
+    if (o->tls_cert[0] == '\0') return 0;
+    return tls_files_open(&s->tls, o->tls_cert, o->tls_key, o->tls_client_ca, err);
 }
 
 // What is kept in the data folder. From here on the log is kept too.
@@ -307,12 +316,14 @@ static void watch_signals(struct server *s) {
     uv_timer_init(&s->parts.main.uv, &s->drain);
     s->drain.data = s;
     native_system_watch(&s->system, &s->parts.main);
+    tls_files_watch(&s->tls, &s->parts.main.uv);
 }
 
 static void unwatch_signals(struct server *s) {
     for (int i = 0; i < 2; i++) uv_close((uv_handle_t *)&s->signals[i], NULL);
     uv_close((uv_handle_t *)&s->drain, NULL);
     native_system_unwatch(&s->system);
+    tls_files_unwatch(&s->tls);
 }
 
 int server_run(const struct server_options *options) {
@@ -321,14 +332,17 @@ int server_run(const struct server_options *options) {
     if (s == NULL) return complain("out of memory");
     s->options = options;
     s->data.lock = -1;
-    if (check_options(options, &err) < 0 || open_storage(s, &err) < 0 || make_parts(s, &err) < 0) {
+    if (check_options(options, &err) < 0 || open_tls(s, &err) < 0 || open_storage(s, &err) < 0 ||
+        make_parts(s, &err) < 0) {
         close_storage(s);
+        tls_files_close(&s->tls);
         free(s);
         return complain(err.text);
     }
     if (bind_door(s, 0, &err) == 0 && bind_door(s, 1, &err) == 0) {
         watch_signals(s);
-        snprintf(s->gateway, sizeof s->gateway, "%s", acceptor_address(s->acceptors[0]));
+        snprintf(s->gateway, sizeof s->gateway, "http%s://%s", s->tls.context == NULL ? "" : "s",
+                 acceptor_address(s->acceptors[0]));
         platform_start(&s->platform, &s->parts, on_platform, s);
         main_loop_run(&s->parts.main);
         unwatch_signals(s);
@@ -340,6 +354,7 @@ int server_run(const struct server_options *options) {
     parts_destroy(&s->parts);
     deploy_destroy(&s->deploy);
     close_storage(s);
+    tls_files_close(&s->tls);
     free(s->farewells);
     free(s);
     return code;
@@ -352,5 +367,8 @@ void server_options_free(struct server_options *o) {
     free(o->api);
     free(o->proxy);
     free(o->log_level);
+    free(o->tls_cert);
+    free(o->tls_key);
+    free(o->tls_client_ca);
     *o = (struct server_options){0};
 }

@@ -16,6 +16,9 @@ struct server_options {
     char **run;       // folders
     size_t run_count;
     bool insecure;
+    char *tls_cert; // PEM files; "": no TLS
+    char *tls_key;
+    char *tls_client_ca; // "": clients are not asked for certificates
 };
 
 // Blocks. The exit code: 0 after a stop, 1 for a fault at start, which is one line on stderr.

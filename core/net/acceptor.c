@@ -131,6 +131,7 @@ static void hand_over(struct acceptor *a, int fd, const struct sockaddr *peer) {
     c->fd = fd;
     c->door = a->door;
     c->tally = a->tally;
+    if (a->door->tls != NULL) c->tls_context = tls_context_hold(*a->door->tls);
     atomic_fetch_add(&a->tally->refs, 1);
     atomic_fetch_add(&a->tally->open, 1);
     conn_set_peer(c, peer);

@@ -9,6 +9,9 @@
 // read, until half of them have gone. A session may also ask not to be read (HTTP/1: pipelined
 // requests, an unread body).
 //
+// TLS: where there is one, conn_tls.c stands between: it decrypts what was read and gives it to
+// conn_input, and encrypts each piece before it is written.
+//
 // The end: gracefully, when the session has nothing more to say: our side is shut down, and the
 // peer's bytes are thrown away for a moment, since closing a socket with unread bytes would reset
 // the connection and could destroy the last answer on its way. At once by conn_close, which waits
@@ -37,19 +40,11 @@
 
 static const char PREFACE[PREFACE_BYTES + 1] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-struct write_buffer {
-    uv_write_t req;
-    struct conn *conn;
-    struct write_buffer *next;
-    struct buf buf;
-    size_t left;
-};
-
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
 
 // ---- write buffers
 
-static struct write_buffer *write_buffer_get(struct loop_state *s) {
+struct write_buffer *write_buffer_get(struct loop_state *s) {
     struct write_buffer *w = s->write_buffers;
     if (w == NULL) return calloc(1, sizeof *w);
     s->write_buffers = w->next;
@@ -57,7 +52,7 @@ static struct write_buffer *write_buffer_get(struct loop_state *s) {
     return w;
 }
 
-static void write_buffer_put(struct loop_state *s, struct write_buffer *w) {
+void write_buffer_put(struct loop_state *s, struct write_buffer *w) {
     w->buf.n = 0;
     if (w->buf.failed || w->buf.cap > 4 * DRAIN_PIECE) buf_free(&w->buf);
     if (s->write_buffer_count >= WRITE_BUFFERS) {
@@ -78,6 +73,7 @@ void conns_free_buffers(struct loop *loop) {
         buf_free(&w->buf);
         free(w);
     }
+    free(s->plain_buffer);
 }
 
 // ---- making and ending
@@ -98,6 +94,9 @@ struct conn *conn_alloc(struct loop *loop) {
 static void conn_free(struct conn *c) {
     if (c->tally != NULL) atomic_fetch_sub(&c->tally->open, 1);
     tally_drop(c->tally);
+    tls_delete(c->tls);
+    tls_context_drop(c->tls_context);
+    blob_drop(c->note);
     atomic_fetch_sub(&c->loop->connections, 1);
     free(c);
 }
@@ -206,6 +205,8 @@ static void carry(struct conn *c, struct http_session *session) {
     session->touched = on_touched;
 }
 
+void conn_read(struct conn *c) { update_reading(c); }
+
 void conn_carry(struct conn *c, struct http_session *session) {
     c->active = c->loop->state->now;
     carry(c, session);
@@ -221,9 +222,27 @@ static void feed(struct conn *c, struct str bytes) {
     if (rc < 0) c->ending = true;
 }
 
-// The first bytes of an accepted connection: HTTP/2 when they are its preface, which may come in
-// pieces.
+// The first bytes of an accepted connection have told its version, or ALPN has.
+static void begin(struct conn *c, bool http2, struct str first, struct str rest) {
+    const struct door *door = c->door;
+    struct http_session *h = http2 ? http2_server_new(door->events, &door->limits, door->user)
+                                   : http1_server_new(door->events, &door->limits, door->user);
+    if (h == NULL) {
+        conn_close(c);
+        return;
+    }
+    carry(c, h);
+    feed(c, first);
+    feed(c, rest);
+}
+
+// HTTP/2 when the first bytes are its preface, which may come in pieces.
 static void detect(struct conn *c, struct str bytes) {
+    enum tls_alpn agreed = c->tls == NULL ? TLS_ALPN_NONE : tls_alpn(c->tls);
+    if (agreed != TLS_ALPN_NONE) {
+        begin(c, agreed == TLS_ALPN_H2, bytes, (struct str){"", 0});
+        return;
+    }
     struct str rest = bytes;
     unsigned n = c->preface_n;
     while (rest.n > 0 && n < PREFACE_BYTES && rest.p[0] == PREFACE[n]) {
@@ -232,17 +251,7 @@ static void detect(struct conn *c, struct str bytes) {
     }
     c->preface_n = n;
     if (rest.n == 0 && n < PREFACE_BYTES) return;
-    const struct door *door = c->door;
-    struct http_session *h = n == PREFACE_BYTES
-                                 ? http2_server_new(door->events, &door->limits, door->user)
-                                 : http1_server_new(door->events, &door->limits, door->user);
-    if (h == NULL) {
-        conn_close(c);
-        return;
-    }
-    carry(c, h);
-    feed(c, (struct str){c->preface, n});
-    feed(c, rest);
+    begin(c, n == PREFACE_BYTES, (struct str){c->preface, n}, rest);
 }
 
 static void note_head(struct conn *c) {
@@ -254,7 +263,7 @@ static void note_head(struct conn *c) {
     }
 }
 
-static void on_input(struct conn *c, struct str bytes) {
+void conn_input(struct conn *c, struct str bytes) {
     c->active = c->loop->state->now;
     if (c->lingering) return;
     if (c->session == NULL) {
@@ -270,7 +279,7 @@ static void on_input(struct conn *c, struct str bytes) {
     conn_wants_write(c);
 }
 
-static void on_eof(struct conn *c) {
+void conn_eof(struct conn *c) {
     c->eof = true;
     if (c->lingering || c->session == NULL) {
         conn_close(c);
@@ -288,15 +297,21 @@ static void on_eof(struct conn *c) {
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
     struct conn *c = stream->data;
+    struct str bytes = {buf->base, n > 0 ? (size_t)n : 0};
     if (n == 0) return;
-    if (n > 0) {
-        on_input(c, (struct str){buf->base, (size_t)n});
-    } else if (n == UV_EOF) {
+    if (n > 0 && c->tls == NULL) {
+        conn_input(c, bytes);
+    } else if (n > 0) {
+        conn_tls_input(c, bytes);
+    } else if (n == UV_EOF && c->tls == NULL) {
         c->reading = false;
         uv_read_stop(stream);
-        on_eof(c);
+        conn_eof(c);
     } else {
-        conn_close(c); // reset by the peer
+        // Reset by the peer; or a TLS peer has gone without close_notify, which somebody else may have done to it.
+        if (c->tls != NULL && tls_begun(c->tls) && !tls_ready(c->tls))
+            conn_tls_cut(c, "the client has gone");
+        conn_close(c);
     }
 }
 
@@ -316,8 +331,8 @@ static void on_written(uv_write_t *req, int status) {
     conn_wants_write(c);
 }
 
-// Writes what is in `w`, which it takes. False: the connection is broken.
-static bool write_out(struct conn *c, struct write_buffer *w) {
+// Writes what is in `w`, which it takes.
+bool conn_write_out(struct conn *c, struct write_buffer *w) {
     struct loop_state *s = c->loop->state;
     uv_buf_t b = uv_buf_init(buf_p(&w->buf), (unsigned)w->buf.n);
     int n = c->unsent > 0 ? 0 : uv_try_write((uv_stream_t *)&c->tcp, &b, 1);
@@ -356,7 +371,8 @@ static bool drain_piece(struct conn *c) {
         return false;
     }
     c->active = c->loop->state->now;
-    if (!write_out(c, w)) c->must_close = true;
+    if (c->tls != NULL) w = conn_tls_seal(c, w);
+    if (w == NULL || !conn_write_out(c, w)) c->must_close = true;
     return true;
 }
 
@@ -365,9 +381,10 @@ static void on_shutdown(uv_shutdown_t *req, int status) {
     if (!c->is_closed && (status < 0 || c->eof)) conn_close(c);
 }
 
-static void linger(struct conn *c) {
+void conn_linger(struct conn *c) {
     c->lingering = true;
     drop_session(c);
+    if (c->tls != NULL) conn_tls_end(c);
     if (c->must_close || c->door == NULL || c->eof ||
         uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shutdown) != 0) {
         close_now(c);
@@ -392,7 +409,7 @@ static void flush(struct conn *c) {
         if (more && c->unsent < CONN_HIGH_WATER) {
             conn_wants_write(c);
         } else if (!more && c->unsent == 0 && (c->ending || http_wants_close(c->session))) {
-            linger(c);
+            conn_linger(c);
         }
     }
     update_reading(c);
@@ -446,6 +463,8 @@ static void on_timer(struct loop *loop, struct loop_timer *timer) {
     }
     if (c->lingering || c->unsent > 0 || c->eof || c->head_since != 0 || c->session == NULL ||
         c->ending) {
+        if (c->tls != NULL && !tls_ready(c->tls) && !c->lingering)
+            conn_tls_cut(c, "it was not complete in time");
         conn_close(c);
         return;
     }
@@ -475,6 +494,10 @@ void conn_adopt(struct loop *loop, struct loop_task *task) {
         return;
     }
     c->fd = -1;
+    if (c->tls_context != NULL && (c->tls = tls_new(c->tls_context, NULL)) == NULL) {
+        conn_close(c);
+        return;
+    }
     if (loop_timer_set(loop, &c->timer, s->now + period(c->door)) < 0) {
         conn_close(c);
         return;
@@ -498,6 +521,13 @@ struct str conn_peer(struct conn *c) {
     return (struct str){c->peer, c->peer_n};
 }
 bool conn_peer_is_loopback(struct conn *c) { return c->loopback; }
+const char *conn_fault(struct conn *c) { return c->tls == NULL ? "" : tls_fault(c->tls); }
+const struct tls_identity *conn_identity(struct conn *c) {
+    return c->tls == NULL ? NULL : tls_identity(c->tls);
+}
+struct blob **conn_note(struct conn *c) {
+    return &c->note;
+}
 
 void conn_on_close(struct conn *c, void (*closed)(struct conn *c, void *user), void *user) {
     c->closed = closed;

@@ -8,6 +8,7 @@
 
 #include "net/http.h"
 #include "net/loop.h"
+#include "net/tls.h"
 
 #define CONN_HIGH_WATER (512 * 1024)
 
@@ -23,6 +24,8 @@ struct door {
     int64_t idle_timeout;     // without any stream
     unsigned max_connections; // over it: closed at once, one log line a minute
     void *user;
+    // The certificate of connections to come; NULL: no TLS. Read, and to be changed, on the main thread only.
+    struct tls_context *const *tls;
 };
 
 // ---- accepting: on the main thread's uv loop
@@ -39,12 +42,16 @@ const char *acceptor_address(const struct acceptor *a); // "127.0.0.1:8080", wit
 bool address_is_loopback(const char *address, struct err *err); // every address that the name means
 
 // ---- connections: on their loop's thread
-// Connects to "host:port" and makes an HTTP/2 client session (prior knowledge, RFC 9113 section 3.3). `done` is called once,
-// on the loop's thread: with the connection, or NULL and a status with a text.
+// Connects to "host:port" and makes an HTTP/2 client session (prior knowledge, RFC 9113 section 3.3; over TLS by ALPN).
+// `done` is called once, on the loop's thread: with the connection, or NULL and a status with a text.
+struct conn_tls { // NULL or without a context: no TLS. All of it is borrowed during conn_connect
+    struct tls_context *context;
+    const char *host; // whom the certificate must be for; NULL or "": the address's host
+};
 typedef void (*conn_done)(struct loop *loop, void *user, struct conn *conn, const struct err *err);
-void conn_connect(struct loop *loop, const char *address, const struct http_events *events,
-                  const struct http_limits *limits, int64_t timeout, void *session_user,
-                  conn_done done, void *user);
+void conn_connect(struct loop *loop, const char *address, const struct conn_tls *tls,
+                  const struct http_events *events, const struct http_limits *limits,
+                  int64_t timeout, void *session_user, conn_done done, void *user);
 
 struct conn *conn_of(struct http_session *h); // the connection that carries a session
 struct http_session *conn_session(struct conn *c);
@@ -52,6 +59,11 @@ struct loop *conn_loop(struct conn *c);
 const struct door *conn_door(struct conn *c); // NULL on the client side
 struct str conn_peer(struct conn *c);         // "127.0.0.1:51234"
 bool conn_peer_is_loopback(struct conn *c);
+const char *conn_fault(struct conn *c); // what TLS has to say about its end; "" for nothing
+// Who the peer is by its verified certificate; NULL: it has given none.
+const struct tls_identity *conn_identity(struct conn *c);
+// A place for what the user of a server's connections keeps with one; dropped at its end. NULL at first.
+struct blob **conn_note(struct conn *c);
 void conn_wants_write(
     struct conn *c);             // its session has something to send: flush at the end of this turn
 void conn_close(struct conn *c); // at once; streams end with HTTP_CLOSE_PEER

@@ -24,6 +24,9 @@ struct conn {
     int fd; // until the loop's thread has opened it
     const struct door *door;
     struct tally *tally;
+    struct tls_context *tls_context; // until `tls` is made, on the loop's thread
+    struct tls *tls;                 // NULL: plain
+    struct blob *note;
     struct http_session *session;
     struct conn *next, *prev;      // all of the loop
     struct conn *next_dirty;       // those with something to write
@@ -56,4 +59,30 @@ struct conn *conn_alloc(struct loop *loop);
 void conn_set_peer(struct conn *c, const struct sockaddr *addr);
 void conn_link(struct conn *c); // into the loop's list; its handle is initialised
 void conn_carry(struct conn *c, struct http_session *session); // and begins to read
-void conn_adopt(struct loop *loop, struct loop_task *task);    // the acceptor's task
+void conn_read(struct conn *c); // begins to read what is for no session yet
+void conn_adopt(struct loop *loop, struct loop_task *task); // the acceptor's task
+
+// ---- conn.c, for conn_tls.c
+struct write_buffer {
+    uv_write_t req;
+    struct conn *conn;
+    struct write_buffer *next;
+    struct buf buf;
+    size_t left;
+};
+struct write_buffer *write_buffer_get(struct loop_state *s); // empty; NULL: no memory
+void write_buffer_put(struct loop_state *s, struct write_buffer *w);
+bool conn_write_out(struct conn *c, struct write_buffer *take); // false: the connection is broken
+void conn_input(struct conn *c, struct str bytes);              // plain text from the peer
+void conn_eof(struct conn *c);                                  // the peer has ended its side
+void conn_linger(struct conn *c);                               // the graceful end
+
+// ---- connect.c, for conn_tls.c
+void connect_ready(struct conn *c); // the handshake of a connection that is being made is complete
+
+// ---- conn_tls.c: only for connections with `tls`
+bool conn_tls_begin(struct conn *c); // client: says hello. False: it is broken
+void conn_tls_input(struct conn *c, struct str bytes);
+struct write_buffer *conn_tls_seal(struct conn *c, struct write_buffer *take); // NULL: it is broken
+void conn_tls_end(struct conn *c);                  // says that nothing more will come
+void conn_tls_cut(struct conn *c, const char *why); // before closing one that is not ready

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Connecting to another server: resolve (on libuv's threads), try the addresses one after the
-// other, make an HTTP/2 client session. The time limit is for all of it.
+// other, shake hands where there is TLS, make an HTTP/2 client session. The time limit is for all of
+// it. A server that was reached and whose handshake fails is the answer: no other address is tried.
 //
 // A `connecting` lives from conn_connect until libuv has called back for everything begun; `done`
 // is called once and never from inside conn_connect.
@@ -29,11 +30,14 @@ struct connecting {
     void *session_user;
     conn_done done;
     void *user;
+    struct tls_context *tls; // NULL: plain
+    char host[256];          // whom the certificate must be for
     char address[300];
 };
 
 static void free_connecting(struct connecting *w) {
     if (w->list != NULL) uv_freeaddrinfo(w->list);
+    tls_context_drop(w->tls);
     free(w);
 }
 
@@ -84,27 +88,70 @@ static void try_next(struct connecting *w) {
     fail(w);
 }
 
+static struct connecting *let_go(struct conn *c) {
+    struct connecting *w = c->connecting;
+    w->conn = NULL;
+    c->connecting = NULL;
+    return w;
+}
+
+// The connection stands. False: there is no memory for its session.
+static bool carry(struct connecting *w, struct conn *c) {
+    struct http_session *h = http2_client_new(w->events, &w->limits, w->session_user);
+    if (h == NULL) return false;
+    conn_carry(c, h);
+    tell(w, c);
+    free_connecting(w);
+    return true;
+}
+
+// ---- the handshake: until connect_ready or on_lost, one of which comes
+
+// The connection has ended, its memory has not.
+static void on_lost(struct conn *c, void *user) {
+    struct connecting *w = user;
+    const char *why = c->tls == NULL ? "" : tls_fault(c->tls);
+    let_go(c);
+    if (w->err.code == 0) {
+        fault(w, why[0] != '\0' ? why : "the server closed the connection during the handshake");
+    }
+    fail(w);
+}
+
+void connect_ready(struct conn *c) {
+    struct connecting *w = let_go(c);
+    conn_on_close(c, NULL, NULL);
+    if (carry(w, c)) return;
+    fault(w, uv_strerror(UV_ENOMEM));
+    conn_close(c);
+    fail(w);
+}
+
+// False: it cannot begin; nothing is left of it but the connection.
+static bool shake_hands(struct connecting *w, struct conn *c) {
+    c->tls = tls_new(w->tls, w->host);
+    if (c->tls == NULL || !conn_tls_begin(c)) return false;
+    c->connecting = w;
+    w->conn = c;
+    conn_on_close(c, on_lost, w);
+    conn_read(c);
+    return true;
+}
+
 static void on_connected(uv_connect_t *req, int status) {
     struct connecting *w =
         (struct connecting *)((char *)req - offsetof(struct connecting, connect));
     struct conn *c = w->conn;
-    w->conn = NULL;
-    c->connecting = NULL;
-    struct http_session *h = NULL;
-    if (status == 0 && !w->told && !c->is_closed) {
-        h = http2_client_new(w->events, &w->limits, w->session_user);
-        if (h == NULL) status = UV_ENOMEM;
+    let_go(c);
+    bool sound = status == 0 && !w->told && !c->is_closed;
+    if (sound) {
+        uv_tcp_nodelay(&c->tcp, 1);
+        if (w->tls != NULL ? shake_hands(w, c) : carry(w, c)) return;
+        status = UV_ENOMEM;
     }
-    if (h == NULL) {
-        if (w->err.code == 0 || status != UV_ECANCELED) fault(w, uv_strerror(status));
-        conn_close(c);
-        try_next(w);
-        return;
-    }
-    uv_tcp_nodelay(&c->tcp, 1);
-    conn_carry(c, h);
-    tell(w, c);
-    free_connecting(w);
+    if (w->err.code == 0 || status != UV_ECANCELED) fault(w, uv_strerror(status));
+    conn_close(c);
+    try_next(w);
 }
 
 static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list) {
@@ -119,7 +166,8 @@ static void on_timeout(struct loop *loop, struct loop_timer *timer) {
     struct connecting *w =
         (struct connecting *)((char *)timer - offsetof(struct connecting, timer));
     (void)loop;
-    fault(w, "no answer in time");
+    bool shaking = w->conn != NULL && w->conn->tls != NULL;
+    fault(w, shaking ? "no TLS handshake in time" : "no answer in time");
     // What is under way calls back once more, finds `told`, and frees.
     if (w->conn != NULL) {
         tell(w, NULL);
@@ -139,6 +187,8 @@ static int begin(struct connecting *w, int64_t timeout) {
         return -STATUS_UNAVAILABLE;
     }
     w->timer.fire = on_timeout;
+    if (w->host[0] == '\0')
+        snprintf(w->host, sizeof w->host, "%s", a.host[0] == '\0' ? "localhost" : a.host);
     rc = loop_timer_set(w->loop, &w->timer, clock_now() + timeout);
     if (rc < 0) return err_set(&w->err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
     struct addrinfo hints = {
@@ -151,9 +201,9 @@ static int begin(struct connecting *w, int64_t timeout) {
     return -STATUS_UNAVAILABLE;
 }
 
-void conn_connect(struct loop *loop, const char *address, const struct http_events *events,
-                  const struct http_limits *limits, int64_t timeout, void *session_user,
-                  conn_done done, void *user) {
+void conn_connect(struct loop *loop, const char *address, const struct conn_tls *tls,
+                  const struct http_events *events, const struct http_limits *limits,
+                  int64_t timeout, void *session_user, conn_done done, void *user) {
     struct connecting *w = calloc(1, sizeof *w);
     if (w == NULL) {
         // Nothing to remember the caller by: the one case where it is told at once.
@@ -168,6 +218,8 @@ void conn_connect(struct loop *loop, const char *address, const struct http_even
     w->session_user = session_user;
     w->done = done;
     w->user = user;
+    if (tls != NULL) w->tls = tls_context_hold(tls->context);
+    if (tls != NULL && tls->host != NULL) snprintf(w->host, sizeof w->host, "%s", tls->host);
     snprintf(w->address, sizeof w->address, "%s", address);
     if (begin(w, timeout) < 0) {
         w->task.run = run_fail;

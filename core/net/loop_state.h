@@ -34,6 +34,9 @@ struct loop_state {
     char *read_buffer;                  // shared by all reads of the loop
     struct write_buffer *write_buffers; // a pool
     unsigned write_buffer_count;
+    char *plain_buffer;         // conn_tls.c: where input is decrypted; NULL until it is needed
+    int64_t tls_complained;     // conn_tls.c: when a failed handshake was logged last; 0: never
+    unsigned long tls_failures; // not logged since
 };
 
 // conn.c

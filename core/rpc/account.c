@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who asks at a front door.
 //
-// A peer on a loopback address is the account that the door's owner installed, vouched for by the namespace of the
+// A peer that has given a certificate, which the TLS handshake has verified, is the account that the certificate names: id and
+// name are the subject's CN, the namespace is its O (DEFAULT_NAMESPACE without one). It is that account and nobody else:
+// a request for another namespace has no account, and the peer's address makes it nothing more. The account is encoded
+// once and kept with the connection.
+//
+// Any other peer on a loopback address is the account that the door's owner installed, vouched for by the namespace of the
 // request; everybody else is a stranger. The account goes along as an encoded mica.core.v1.Account: the installed bytes with
 // the issuer appended, made once a namespace and kept.
 //
@@ -11,6 +16,8 @@
 // cannot speak it.
 #include "rpc/call.h"
 
+#include <mica/core/v1/core.pb-c.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define SPACES_MAX 256 // namespaces remembered at a door; names come from peers
@@ -143,7 +150,34 @@ static bool same_site(const struct request *r) {
     return false; // "null" and the like
 }
 
+// ---- certificates
+
+static struct blob *certificate_account(const struct tls_identity *who, struct str ns) {
+    char id[256],
+        issuer[64]; // names in certificates are shorter (tls.c), namespaces are valid here
+    Mica__Core__V1__Account account = MICA__CORE__V1__ACCOUNT__INIT;
+    snprintf(id, sizeof id, "%.*s", (int)who->name.n, who->name.p);
+    snprintf(issuer, sizeof issuer, "%.*s", (int)ns.n, ns.p);
+    account.id = account.name = id;
+    account.type = "certificate";
+    account.issuer = issuer;
+    struct blob *out = blob_new(NULL, mica__core__v1__account__get_packed_size(&account));
+    if (out != NULL) mica__core__v1__account__pack(&account, (uint8_t *)out->p);
+    return out;
+}
+
+// Pages of other sites cannot use it either: browsers give their user's certificate to whoever is asked.
+static struct blob *certified(const struct request *r, const struct tls_identity *who) {
+    struct str ns = who->organization.n > 0 ? who->organization : str_of(DEFAULT_NAMESPACE);
+    if (who->ambiguous || who->name.n == 0 || !str_equal(ns, r->ns) || !same_site(r)) return NULL;
+    struct blob **account = conn_note(r->conn);
+    if (*account == NULL) *account = certificate_account(who, ns);
+    return *account;
+}
+
 struct blob *account_of(const struct request *r, const struct space *space, bool grpc) {
+    const struct tls_identity *who = conn_identity(r->conn);
+    if (who != NULL) return certified(r, who);
     if (space->account == NULL || !conn_peer_is_loopback(r->conn)) return NULL;
     if (!same_site(r) || (!grpc && !host_is_here(r->stream->authority))) return NULL;
     return space->account;

@@ -23,6 +23,7 @@
 #define DOOR_PROXY 1
 #define DOORS 2
 #define STATUS_COUNT 17
+#define DEFAULT_NAMESPACE "mica"
 
 struct call;
 struct dial;

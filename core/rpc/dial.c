@@ -5,7 +5,7 @@
 // On the loop: the first request connects; the connection is used for all calls and made anew when it has ended and
 // there are calls to make. Calls that find no connection or no free stream wait in order.
 //
-// One address has one dial, shared by all who ask for it while somebody holds it. When the last reference goes, on whichever
+// One address with the same TLS settings has one dial, shared by all who ask for it while somebody holds it. When the last reference goes, on whichever
 // thread, the loop closes the connection and frees it. After the server is deleted (the loops have stopped) a dial
 // only refuses; whoever drops it last frees it.
 #include "rpc/dial.h"
@@ -109,8 +109,8 @@ static void on_connected(struct loop *loop, void *user, struct conn *conn, const
 static void connect_now(struct dial *d) {
     d->connecting = true;
     port_hold(&d->port);
-    conn_connect(d->loop, d->address, &DIAL_EVENTS, &HTTP_LIMITS, CONNECT_TIMEOUT, d, on_connected,
-                 d);
+    conn_connect(d->loop, d->address, &d->tls.conn, &DIAL_EVENTS, &HTTP_LIMITS, CONNECT_TIMEOUT, d,
+                 on_connected, d);
 }
 
 static void run_retry(struct loop *loop, struct loop_task *task) {
@@ -164,6 +164,7 @@ static void dial_destroy(struct dial *d) {
     assert(d->calls.count == 0 && d->waiting == NULL);
     message_delete_chain(mpsc_take(&d->inbox));
     map_free(&d->calls);
+    dial_tls_destroy(&d->tls);
     free(d);
 }
 
@@ -208,18 +209,23 @@ static bool try_hold(struct port *port) {
     return false;
 }
 
-static struct dial *find_dial(struct rpc_server *s, struct str address) {
+static struct dial *find_dial(struct rpc_server *s, struct str address, struct str settings) {
     for (struct dial *d = s->dials; d != NULL; d = d->next) {
-        if (str_is(address, d->address) && try_hold(&d->port)) return d;
+        if (str_is(address, d->address) && str_equal(settings, blob_str(d->tls.settings)) &&
+            try_hold(&d->port))
+            return d;
     }
     return NULL;
 }
 
-static struct dial *dial_new(struct rpc_server *s, struct str address) {
+// Takes `tls` when it succeeds.
+static struct dial *dial_new(struct rpc_server *s, struct str address, struct dial_tls *tls) {
     struct dial *d = calloc(1, sizeof *d + address.n + 1);
     if (d == NULL) return NULL;
     port_init(&d->port, &DIAL_OPS);
     memcpy(d->address, address.p, address.n);
+    d->tls = *tls;
+    *tls = (struct dial_tls){0};
     d->server = s;
     d->at = &s->loops[atomic_fetch_add(&s->next_dial, 1) % s->loop_count];
     d->loop = d->at->loop;
@@ -234,20 +240,39 @@ static struct dial *dial_new(struct rpc_server *s, struct str address) {
     return d;
 }
 
-struct port *rpc_dial(struct rpc_server *s, struct str address, struct err *err) {
+// The dial that is there, or a new one. Making its TLS context takes time, so that is done without the lock.
+static struct dial *get_dial(struct rpc_server *s, struct str address, struct str settings,
+                             struct err *err) {
+    struct dial_tls tls;
+    pthread_mutex_lock(&s->lock);
+    struct dial *d = find_dial(s, address, settings);
+    pthread_mutex_unlock(&s->lock);
+    if (d != NULL || dial_tls_create(&tls, settings, err) < 0) return d;
+    pthread_mutex_lock(&s->lock);
+    d = find_dial(s, address, settings);
+    if (d == NULL) d = dial_new(s, address, &tls);
+    pthread_mutex_unlock(&s->lock);
+    dial_tls_destroy(&tls);
+    if (d == NULL)
+        err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory to dial %.*s", (int)address.n,
+                address.p);
+    return d;
+}
+
+struct port *rpc_dial_tls(struct rpc_server *s, struct str address, struct str settings,
+                          struct err *err) {
     const char *colon = address.n == 0 ? NULL : memrchr(address.p, ':', address.n);
     if (colon == NULL || colon + 1 == address.p + address.n || address.n > 255) {
         err_set(err, STATUS_INVALID_ARGUMENT, "\"%.*s\" is no address: host:port is expected",
                 (int)(address.n < 100 ? address.n : 100), address.p);
         return NULL;
     }
-    pthread_mutex_lock(&s->lock);
-    struct dial *d = find_dial(s, address);
-    if (d == NULL) d = dial_new(s, address);
-    pthread_mutex_unlock(&s->lock);
-    if (d != NULL) return &d->port;
-    err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory to dial %.*s", (int)address.n, address.p);
-    return NULL;
+    struct dial *d = get_dial(s, address, settings, err);
+    return d == NULL ? NULL : &d->port;
+}
+
+struct port *rpc_dial(struct rpc_server *s, struct str address, struct err *err) {
+    return rpc_dial_tls(s, address, (struct str){"", 0}, err);
 }
 
 void dials_release(struct rpc_server *s) {

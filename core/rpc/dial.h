@@ -6,6 +6,7 @@
 #pragma once
 
 #include "rpc/call.h"
+#include "rpc/dial_tls.h"
 
 struct dial_call;
 
@@ -25,6 +26,7 @@ struct dial {
     struct conn *conn;                        // NULL: none, or one that is closing
     struct map calls;                         // (reply port, number) -> struct dial_call *
     struct dial_call *waiting, **waiting_end; // for a connection, or for a free stream on it
+    struct dial_tls tls;
     char address[];
 };
 

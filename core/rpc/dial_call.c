@@ -434,7 +434,7 @@ static void on_writable(struct http_stream *s) {
 }
 
 // The stream has ended and the call has not, or items of it wait for credit.
-static void lost(struct dial *d, struct dial_call *c, enum http_close why) {
+static void lost(struct dial *d, struct dial_call *c, enum http_close why, const char *fault) {
     c->stream = NULL;
     if (c->final != NULL) return;
     if (why == HTTP_CLOSE_REFUSED && !c->sent_items && !c->headed && ++c->attempts < ATTEMPTS) {
@@ -442,8 +442,9 @@ static void lost(struct dial *d, struct dial_call *c, enum http_close why) {
         dial_wait(d, c);
         return;
     }
-    char text[400];
-    snprintf(text, sizeof text, "the connection to %.255s broke off", d->address);
+    char text[600];
+    snprintf(text, sizeof text, "the connection to %.255s broke off%s%s", d->address,
+             fault[0] == '\0' ? "" : ": ", fault);
     dial_call_fail(c, STATUS_UNAVAILABLE, text);
 }
 
@@ -451,7 +452,7 @@ static void on_closed(struct http_stream *s, enum http_close why) {
     struct dial_call *c = s->user;
     struct dial *d = http_session_user(s->session);
     s->user = NULL;
-    if (c != NULL) lost(d, c, why);
+    if (c != NULL) lost(d, c, why, conn_fault(conn_of(s->session)));
     dial_again(d); // its place is free for one that waits
 }
 

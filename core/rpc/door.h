@@ -38,3 +38,6 @@ size_t rpc_open_calls(struct rpc_server *s); // any thread: calls under way at t
 // path is metadata ":path" of its context when `method` is NULL, else method->path; MSG_JSON bodies go as
 // application/grpc+json.
 struct port *rpc_dial(struct rpc_server *s, struct str address, struct err *err);
+// The same over TLS; `settings` as in rpc/dial_tls.h, empty: without TLS.
+struct port *rpc_dial_tls(struct rpc_server *s, struct str address, struct str settings,
+                          struct err *err);

@@ -9,7 +9,6 @@
 
 #include <stdlib.h>
 
-#define DEFAULT_NAMESPACE "mica"
 #define HEAD_TIMEOUT (10 * NS_PER_SECOND)
 #define IDLE_TIMEOUT (300 * NS_PER_SECOND)
 #define MAX_CONNECTIONS 10000

@@ -78,9 +78,10 @@ static int dial(lua_State *L) {
     struct vm *vm = bind_vm(L);
     struct err err = {0};
     size_t number = 0;
-    struct str parts[2] = {bind_str(L, 1), bind_str(L, 2)};
+    struct str parts[3] = {bind_str(L, 1), bind_str(L, 2), {"", 0}};
+    if (!lua_isnoneornil(L, 3)) parts[2] = bind_str(L, 3);
     check_not_bare(vm, L);
-    int status = target_find(vm, TARGET_DIAL, parts, 2, &number, &err);
+    int status = target_find(vm, TARGET_DIAL, parts, 3, &number, &err);
     return push_target(vm, L, status, number, &err);
 }
 
@@ -329,6 +330,7 @@ void bind_calls(struct vm *vm, lua_State *L) {
         {"resolve", resolve},
         {"native", native},
         {"dial", dial},
+        {"tls", bind_tls},
         {"call", call},
         {"open", open_stream},
         {"send", send},

@@ -46,7 +46,9 @@
 //   resolve(service, endpoint, version or nil), native(capability, method)
 //                               target (a number, good until the service changes), shape ("unary"
 //                               "server" "client" "bidi"), repeatable | nil, code, message
-//   dial(address, path)         target; bodies are JSON texts, both ways
+//   dial(address, path, tls or nil)   target; bodies are JSON texts, both ways
+//   tls({ ca =, cert =, key =, name = })   what dial takes as tls: a text that stands for these settings (PEM and the
+//                               server's name; all may be nil)
 //   call(target, request, options) (w)        the response. options or nil: timeout (seconds), metadata
 //                               (strings or lists of strings), as_service (boolean), namespace and kind
 //                               ("unary" "server" "client" "bidi"; only of dialled targets)

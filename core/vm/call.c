@@ -96,15 +96,16 @@ static struct route *route_new(struct vm *vm, struct vm_target to, const struct 
 
 // ---- targets
 
-static int ask_host(struct vm_host *host, const struct target *t, struct vm_target *to,
+static int ask_host(const struct vm *vm, const struct target *t, struct vm_target *to,
                     struct err *err) {
+    struct vm_host *host = vm->config.host;
     const struct str *p = t->parts;
     switch (t->kind) {
     case TARGET_SERVICE: return host->resolve(host, p[0], p[1], p[2], p[3], to, err);
     case TARGET_NATIVE: return host->native(host, p[0], p[1], to, err);
     case TARGET_DIAL: break;
     }
-    to->port = host->dial(host, p[0], err);
+    to->port = host->dial(host, p[0], dial_settings(vm, p[2]), err);
     return to->port == NULL ? -(int)err->code : 0;
 }
 
@@ -114,7 +115,7 @@ int target_refresh(struct vm *vm, struct target *t, struct err *err) {
     uint64_t epoch = t->kind == TARGET_SERVICE ? host->epoch(host) : 0;
     if (t->route != NULL && t->epoch == epoch) return 0;
     struct err why = {0};
-    int status = ask_host(host, t, &to, &why);
+    int status = ask_host(vm, t, &to, &why);
     if (status == 0 && t->route != NULL && t->route->to.port == to.port &&
         t->route->to.method == to.method &&
         t->route->to.version == to.version) { // another service has changed

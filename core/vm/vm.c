@@ -259,6 +259,7 @@ void vm_delete(struct vm *vm) {
     while (vm->requests != NULL) request_drop(vm, vm->requests);
     task_release_idle(vm);
     targets_free(vm);
+    dial_settings_free(vm);
     if (vm->own != NULL) pb_lua_delete(vm->own);
     if (vm->platform != NULL) pb_lua_delete(vm->platform);
     assert(vm->codecs == NULL);

@@ -57,7 +57,7 @@ struct target {
     enum { TARGET_SERVICE, TARGET_NATIVE, TARGET_DIAL } kind;
     char *key; // what it is found by; the strings below lie in it
     struct str
-        parts[4]; // namespace, service, version, endpoint | capability, method | address, path
+        parts[4]; // namespace, service, version, endpoint | capability, method | address, path, tls
     struct route *route; // NULL: could not be resolved
     uint64_t epoch;      // of the host when it was resolved
 };
@@ -255,6 +255,8 @@ struct vm {
     size_t target_count, target_cap;
     struct map target_numbers; // key -> number + 1
     struct codec *codecs;
+    struct blob **dial_settings; // dial_settings.c
+    size_t dial_settings_count;
     struct blob *service_name;
 };
 

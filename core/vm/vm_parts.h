@@ -100,6 +100,11 @@ int64_t task_deadline(const struct task *t); // the nearest of its own and its r
 void task_error(struct vm *vm, lua_State *L, lua_State *co, int status);
 extern const char TASK_TAG; // its address, as a light userdata, is core.TAG
 
+// ---- dial_settings.c
+int bind_tls(lua_State *L);
+struct str dial_settings(const struct vm *vm, struct str number);
+void dial_settings_free(struct vm *vm);
+
 // ---- call.c
 int target_find(struct vm *vm, int kind, const struct str *parts, size_t count, size_t *number,
                 struct err *err);

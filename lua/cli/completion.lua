@@ -50,7 +50,7 @@ _mica() {
   local word="${COMP_WORDS[COMP_CWORD]}" command="" i
   for ((i = 1; i < COMP_CWORD; i++)); do
     case "${COMP_WORDS[i]}" in
-      -e|-o|--env|--output|--address|--namespace|--token|--timeout) ((i++)) ;;
+      -e|-o|--env|--output|--address|--ca|--namespace|--token|--timeout) ((i++)) ;;
       -*) ;;
       *) command="${COMP_WORDS[i]}"; break ;;
     esac
@@ -80,7 +80,7 @@ _mica() {
   local command="" i words_now
   for ((i = 2; i < CURRENT; i++)); do
     case "${words[i]}" in
-      -e|-o|--env|--output|--address|--namespace|--token|--timeout) ((i++)) ;;
+      -e|-o|--env|--output|--address|--ca|--namespace|--token|--timeout) ((i++)) ;;
       -*) ;;
       *) command="${words[i]}"; break ;;
     esac
@@ -112,7 +112,7 @@ function __mica_command
       continue
     end
     switch $word
-      case -e -o --env --output --address --namespace --token --timeout
+      case -e -o --env --output --address --ca --namespace --token --timeout
         set skip 1
       case '-*'
       case '*'

@@ -1,5 +1,6 @@
 -- mica env: the places that commands talk to, kept in ~/.config/mica/config.json.
 
+local address = require "lib.address"
 local config = require "lib.config"
 local suggestions = require "lib.suggestions"
 
@@ -19,30 +20,26 @@ local function rows(cli)
     local place = loaded.envs[name]
     table.insert(list, {
       name = name, address = place.address, namespace = place.namespace, description = place.description,
-      tls = place.tls or nil, current = name == current,
+      tls = place.tls or nil, ca = place.ca, current = name == current,
     })
   end
   return list
 end
 
+local function shown(row) return (row.tls and "https://" or "") .. row.address end
+
 local function lines(list)
   local width = { 0, 0 }
   for _, row in ipairs(list) do
-    width[1], width[2] = math.max(width[1], #row.name), math.max(width[2], #row.address)
+    width[1], width[2] = math.max(width[1], #row.name), math.max(width[2], #shown(row))
   end
   local out = {}
   for _, row in ipairs(list) do
     local text = ("%s %-" .. width[1] .. "s  %-" .. width[2] .. "s  %s"):format(
-      row.current and "*" or " ", row.name, row.address, row.description or row.namespace or "")
+      row.current and "*" or " ", row.name, shown(row), row.description or row.namespace or "")
     table.insert(out, (text:gsub(" +$", "")))
   end
   return table.concat(out, "\n")
-end
-
-local function check_address(cli, address)
-  if not (address:find "^[^%s/:]+:%d+$" or address:find "^%[[%x:.]+%]:%d+$") then
-    cli:usage("%q is no address: write HOST:PORT", address)
-  end
 end
 
 return {
@@ -75,22 +72,33 @@ return {
     },
     add = {
       summary = "Add an environment, or change one.",
-      examples = { "mica env add staging 10.0.0.7:8081", "mica --namespace shop env add shop 10.0.0.7:8081" },
-      text = "With --namespace, the environment's commands use that namespace.",
+      examples = {
+        "mica env add staging 10.0.0.7:8081", "mica --namespace shop env add shop 10.0.0.7:8081",
+        "mica --ca ca.pem env add live https://mica.example.com:8081",
+      },
+      text = "With --namespace, the environment's commands use that namespace; with --ca, they trust that file's\n"
+        .. "authorities.",
       parser = function(parser)
         name_argument(parser)
-        parser:argument("address", "HOST:PORT of the server's proxy.")
+        parser:argument("address", "HOST:PORT of the server's proxy; https://HOST[:PORT] with TLS.")
       end,
       check = function(cli, args)
         if not args.name:find "^%l[%w_-]*$" then
           cli:usage("%q is no name for an environment: letters, digits, - and _, beginning with a small letter",
             args.name)
         end
-        check_address(cli, args.address)
+        local _, tls = address.parse(cli, args.address)
+        if cli.flags.ca and not tls then
+          cli:usage("--ca is for servers with TLS: write https://%s", args.address)
+        end
       end,
       run = function(cli, args)
         local loaded = config.load(cli)
-        loaded.envs[args.name] = { name = args.name, address = args.address, namespace = cli.flags.namespace }
+        local place, tls = address.parse(cli, args.address)
+        loaded.envs[args.name] = {
+          name = args.name, address = place, namespace = cli.flags.namespace, tls = tls,
+          ca = cli.flags.ca and cli:path(cli.flags.ca),
+        }
         config.save(cli, loaded)
       end,
     },

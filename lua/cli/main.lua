@@ -22,7 +22,7 @@
 -- `cli` is documented at the head of lib/console.lua. Arguments of argparse: `NAME` as args.name, `--log-level` as
 -- args.log_level; an option with :count "*" is always a list; a flag is true or nil (and false for --flag=false). Flags
 -- are given in any order, with `--flag value` or `--flag=value`, hyphens or underscores; the frame sees to it and -h.
--- The global flags (-e --address --namespace --token -o --timeout --no-color -q -v) are accepted by every command at
+-- The global flags (-e --address --ca --namespace --token -o --timeout --no-color -q -v) are accepted by every command at
 -- any place, unless the command has a flag of that name; they are in `cli`, not in `args`.
 --
 -- The first word may also name a service: see lib/runner.lua. The module lib/dynamic.lua is

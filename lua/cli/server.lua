@@ -14,6 +14,20 @@ local function folders(cli, given)
   return list
 end
 
+-- The files of --tls-*, absolute; "" where there is none.
+local function tls_files(cli, args)
+  local function file(given, variable)
+    local path = cli:setting(given, variable, "")
+    return path == "" and "" or cli:path(path)
+  end
+  local cert, key = file(args.tls_cert, "MICA_TLS_CERT"), file(args.tls_key, "MICA_TLS_KEY")
+  local client_ca = file(args.tls_client_ca, "MICA_TLS_CLIENT_CA")
+  if cert == "" and key ~= "" then cli:usage "--tls-key needs --tls-cert: the certificate that it belongs to" end
+  if cert ~= "" and key == "" then cli:usage "--tls-cert needs --tls-key: the private key that belongs to it" end
+  if client_ca ~= "" and cert == "" then cli:usage "--tls-client-ca needs --tls-cert and --tls-key" end
+  return cert, key, client_ca
+end
+
 local function truth(text) return text == "1" or text == "true" or text == "yes" end
 
 return {
@@ -21,9 +35,10 @@ return {
     "mica server",
     "mica server --run ./helloworld --run ./posts",
     "mica server --data /var/lib/mica --api 127.0.0.1:0 --proxy 127.0.0.1:0 --log-level debug",
+    "mica server --api 0.0.0.0:443 --proxy 0.0.0.0:8081 --tls-cert cert.pem --tls-key key.pem",
   },
   text = "Prints a line when all answers, and goes on until it gets SIGTERM or Ctrl-C, or `mica shutdown`: then calls\n"
-    .. "that are under way finish.",
+    .. "that are under way finish. New certificates are taken from their files while it runs.",
   parser = function(parser)
     parser:option("--data", "Folder of the data (MICA_DATA, ~/.mica/data)."):argname "DIR"
     parser:option("--api", "Address of the API gateway (MICA_API, 127.0.0.1:8080)."):argname "ADDR"
@@ -33,6 +48,10 @@ return {
     parser:option("--run", "Run the service in this folder; may repeat (MICA_RUN, separated by ':').")
       :argname("DIR"):count "*"
     parser:option("--log-level", "trace, debug, info, warn, error or off (MICA_LOG_LEVEL, info)."):argname "L"
+    parser:option("--tls-cert", "The certificate with its chain, PEM: both doors speak TLS (MICA_TLS_CERT)."):argname "FILE"
+    parser:option("--tls-key", "Its private key, PEM (MICA_TLS_KEY)."):argname "FILE"
+    parser:option("--tls-client-ca", "Who vouches for clients: they may show a certificate (MICA_TLS_CLIENT_CA).")
+      :argname "FILE"
     parser:flag("--insecure", "Allow addresses beyond this machine without encryption (MICA_INSECURE).")
   end,
   run = function(cli, args)
@@ -43,6 +62,7 @@ return {
     local insecure = args.insecure
     if insecure == nil then insecure = truth(cli:setting(nil, "MICA_INSECURE", "")) end
     local home = cli.environment.HOME or "."
+    local tls_cert, tls_key, tls_client_ca = tls_files(cli, args)
     cli.native.Serve {
       data = cli:path(cli:setting(args.data, "MICA_DATA", home .. "/.mica/data")),
       api = cli:setting(args.api, "MICA_API", "127.0.0.1:8080"),
@@ -52,6 +72,9 @@ return {
       run = folders(cli, args.run),
       log_level = level,
       insecure = insecure,
+      tls_cert = tls_cert,
+      tls_key = tls_key,
+      tls_client_ca = tls_client_ca,
     }
   end,
 }

@@ -236,11 +236,34 @@ end
 local Dialled = {}
 Dialled.__index = Dialled
 
-local DIAL_OPTIONS = { json = true, metadata = true, namespace = true }
+local DIAL_OPTIONS = { json = true, metadata = true, namespace = true, tls = true }
+
+---@class mica.DialTls how the server is known, and who calls; PEM texts
+---@field ca? string who vouches for the server; default: those whom the system trusts
+---@field cert? string the caller's certificate, with its chain
+---@field key? string its private key
+---@field name? string whom the server's certificate must be for; default: the address's host
+
+local TLS_OPTIONS = { ca = true, cert = true, key = true, name = true }
+
+-- What core.dial takes for the option `tls`.
+local function dial_tls(tls)
+  if tls == nil or tls == false then return nil end
+  if tls == true then tls = {} end
+  if type(tls) ~= "table" then error("mica.client.dial: tls is true or a table, got " .. type(tls), 3) end
+  suggest.check_keys("mica.client.dial's tls", tls, TLS_OPTIONS, 4)
+  for key, value in pairs(tls) do
+    if type(value) ~= "string" then
+      error(("mica.client.dial: tls.%s is a text, got %s"):format(key, type(value)), 3)
+    end
+  end
+  if (tls.cert == nil) ~= (tls.key == nil) then error("mica.client.dial: tls.cert and tls.key belong together", 3) end
+  return core.tls(tls)
+end
 
 --- A gRPC server that speaks JSON texts.
 ---@param address string "localhost:8081"
----@param opts { json: true, metadata?: table<string, string>, namespace?: string }
+---@param opts { json: true, metadata?: table<string, string>, namespace?: string, tls?: true|mica.DialTls }
 ---@return mica.Dialled
 function M.dial(address, opts)
   if type(address) ~= "string" then error('mica.client.dial wants an address, such as "localhost:8081"', 2) end
@@ -248,13 +271,15 @@ function M.dial(address, opts)
     error("mica.client.dial wants { json = true }: calls with a contract are not supported by this version", 2)
   end
   suggest.check_keys("mica.client.dial", opts, DIAL_OPTIONS, 3)
-  return setmetatable({ address = address, metadata = opts.metadata, namespace = opts.namespace }, Dialled)
+  return setmetatable({
+    address = address, metadata = opts.metadata, namespace = opts.namespace, tls = dial_tls(opts.tls),
+  }, Dialled)
 end
 
 local function dial_target(dialled, path, json)
   if type(path) ~= "string" or path:sub(1, 1) ~= "/" then error('a path is needed, such as "/posts.Posts/Read"', 3) end
   if type(json) ~= "string" then error("the request is a JSON text, got " .. type(json), 3) end
-  local target, code, message = core.dial(dialled.address, path)
+  local target, code, message = core.dial(dialled.address, path, dialled.tls)
   if not target then error(received(dialled.address, code, message), 0) end
   return target
 end

@@ -270,7 +270,15 @@ function M.new(options)
     return found, found.shape, found.idempotent
   end
   core.native = core.resolve
-  function core.dial(address, path) return { shape = "dial", answers = { { true, address .. path } } } end
+  function core.dial(address, path, tls)
+    return { shape = "dial", answers = { { true, address .. path .. (tls or "") } } }
+  end
+  function core.tls(tls)
+    local given = {}
+    for key, value in pairs(tls) do given[#given + 1] = key .. "=" .. value end
+    table.sort(given)
+    return " tls " .. table.concat(given, " ")
+  end
   function core.call(target, request, opts)
     table.insert(world.calls, { target = target, request = request, opts = opts })
     local answers = target.answers

@@ -1,5 +1,6 @@
 -- The files of whoever uses the command line, in ~/.config/mica (XDG_CONFIG_HOME/mica):
---   config.json  { "env": "local", "envs": { "NAME": { "address": "HOST:PORT", "namespace": "...", "tls": true } } }
+--   config.json  { "env": "local", "envs": { "NAME": { "address": "HOST:PORT", "namespace": "...", "tls": true,
+--                 "ca": "/FILE" } } }
 --   tokens       { "NAME": { "token": "..." } }, by environment; mode 0600
 
 local mica = require "mica"
@@ -33,11 +34,13 @@ end
 ---@field address string
 ---@field namespace? string
 ---@field tls? boolean
+---@field ca? string a file of PEM certificates, absolute
 ---@field description? string
 
 local function place_of(name, entry)
   return {
     name = name, address = entry.address, namespace = entry.namespace, tls = entry.tls == true,
+    ca = entry.ca,
     description = entry.description,
   }
 end
@@ -63,7 +66,7 @@ function config.save(cli, loaded)
     local built_in = BUILT_IN[name]
     if not (built_in and built_in.address == place.address and place.namespace == nil) then
       envs[name] = { address = place.address, namespace = place.namespace, tls = place.tls or nil,
-        description = place.description }
+        ca = place.ca, description = place.description }
     end
   end
   cli.files.make_folder(folder(cli), 448) -- 0700

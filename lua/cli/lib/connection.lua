@@ -2,6 +2,7 @@
 -- line.
 
 local mica = require "mica"
+local address = require "lib.address"
 
 ---@class mica.cli.Server
 local Server = {}
@@ -9,12 +10,19 @@ Server.__index = Server
 
 local connection = {}
 
-local function check_address(cli, address)
-  if address:find "^https://" then
-    cli:usage("%s: connections with TLS are not supported by this version: give HOST:PORT", address)
+-- What `dial` takes as tls. The file of --ca is for TLS only; that of MICA_CA may wait for it.
+local function tls_of(cli, place, tls)
+  local file = cli:ca()
+  if not tls then
+    if cli.flags.ca then cli:usage("--ca is for servers with TLS: give --address https://%s", place) end
+    return nil
   end
-  if not address:find "^[^%s/]+:%d+$" then cli:usage("%q is no address: write HOST:PORT", address) end
-  return address
+  if not file then return true end
+  local pem = cli.files.read(cli:path(file)) or cli:usage("no file %q, which --ca (or MICA_CA) names", file)
+  if not pem:find("-----BEGIN CERTIFICATE-----", 1, true) then
+    cli:usage("%q, which --ca (or MICA_CA) names, holds no certificate in PEM form", file)
+  end
+  return { ca = pem }
 end
 
 --- Connects nothing by itself.
@@ -22,8 +30,10 @@ end
 ---@return mica.cli.Server
 function connection.open(cli)
   local token = cli:token()
-  local dialled = mica.client.dial(check_address(cli, cli:address()), {
+  local place, tls = address.parse(cli, cli:address())
+  local dialled = mica.client.dial(place, {
     json = true,
+    tls = tls_of(cli, place, tls),
     namespace = cli:namespace(),
     metadata = token and { authorization = "Bearer " .. token } or nil,
   })

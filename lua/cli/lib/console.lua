@@ -37,7 +37,7 @@
 --   cli:name(word)                    name, version of `name[@version]`; "." and paths name the folder's service.
 --   cli:path(path)                    an absolute path without "." and ".." parts.
 -- Settings: flag, then variable, then environment file, then default.
---   cli:address() cli:namespace() cli:token() cli:timeout() (seconds, and whether they were asked for)
+--   cli:address() cli:ca() cli:namespace() cli:token() cli:timeout() (seconds, and whether they were asked for)
 --   cli.output ("table", "json", "name")  cli.quiet  cli.verbose  cli.terminal (standard output is one)
 --   cli:setting(flag, variable, default)  for a command's own flags.
 -- The server (lib/connection.lua): cli:server(), which connects nothing by itself.
@@ -244,8 +244,20 @@ function Console:place()
   return self.the_place
 end
 
+--- HOST:PORT, or https://HOST:PORT.
 function Console:address()
-  return self:setting(self.flags.address, "MICA_ADDRESS") or self:place().address or "127.0.0.1:8081"
+  local given = self:setting(self.flags.address, "MICA_ADDRESS")
+  if given then return given end
+  local place = self:place()
+  return (place.tls and "https://" or "") .. (place.address or "127.0.0.1:8081")
+end
+
+--- The file with the authorities that may vouch for the server; nil: those that the system trusts.
+---@return string?
+function Console:ca()
+  local given = self:setting(self.flags.ca, "MICA_CA")
+  if given or self:setting(self.flags.address, "MICA_ADDRESS") then return given end
+  return self:place().ca
 end
 
 function Console:namespace()

@@ -94,6 +94,7 @@ end
 
 local GLOBAL = {
   env = { takes = true, key = "env" }, address = { takes = true, key = "address" },
+  ca = { takes = true, key = "ca" },
   namespace = { takes = true, key = "namespace" }, token = { takes = true, key = "token" },
   output = { takes = true, key = "output" }, timeout = { takes = true, key = "timeout" },
   ["no-color"] = { takes = false, key = "no_color" }, quiet = { takes = false, key = "quiet" },
@@ -104,7 +105,8 @@ local SHORT = { e = "env", o = "output", q = "quiet", v = "verbose", h = "help" 
 flags.global_help = [[
 Global flags:
    -e, --env NAME        the environment (MICA_ENV)
-   --address HOST:PORT   the server's proxy (MICA_ADDRESS, 127.0.0.1:8081)
+   --address HOST:PORT   the server's proxy (MICA_ADDRESS, 127.0.0.1:8081); with TLS, https://HOST[:PORT]
+   --ca FILE             who vouches for a server with TLS (MICA_CA, whom the system trusts)
    --namespace NAME      (MICA_NAMESPACE, mica)
    --token TOKEN|@FILE|- who calls (MICA_TOKEN, the stored login)
    -o, --output FORMAT   table, json or name (MICA_OUTPUT, table)

@@ -104,9 +104,15 @@ function M.stream(service, name, request, opts) end
 ---@class mica.Dialled a gRPC server at an address; requests and answers are JSON texts
 local Dialled = {}
 
+---@class mica.DialTls how the server is known, and who calls; PEM texts
+---@field ca? string who vouches for the server; default: those whom the system trusts
+---@field cert? string the caller's certificate, with its chain
+---@field key? string its private key
+---@field name? string whom the server's certificate must be for; default: the address's host
+
 --- A gRPC server that speaks JSON texts.
 ---@param address string "localhost:8081"
----@param opts { json: true, metadata?: table<string, string>, namespace?: string }
+---@param opts { json: true, metadata?: table<string, string>, namespace?: string, tls?: true|mica.DialTls }
 ---@return mica.Dialled
 function M.dial(address, opts) end
 

@@ -22,7 +22,7 @@ local RESTORED_AT_A_TIME = 8
 local OPERATOR = "mica" -- the namespace whose administrators may end the server
 
 local platform_names = {} -- a set
-local gateway = "" -- HOST:PORT
+local gateway = "" -- its URL
 
 -- ---- checks
 
@@ -72,7 +72,7 @@ end
 
 -- ---- changes
 
-local function url_of(d) return ("http://%s/%s"):format(gateway, (d.name:gsub("%.", "/"))) end
+local function url_of(d) return ("%s/%s"):format(gateway, (d.name:gsub("%.", "/"))) end
 
 -- What a job did, as the answer to its client.
 local function answer(d, began, result)
