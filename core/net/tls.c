@@ -36,7 +36,7 @@ struct tls {
     struct tls_identity identity;
     char names[2][NAME_MAX_BYTES + 1]; // of the identity
     char host[HOST_MAX + 1];           // client: who the peer must be
-    char fault[300];
+    char fault[400];
 };
 
 // ---- the BIO

@@ -34,9 +34,13 @@ static int unusable(struct err *err, const struct tls_pem *pem) {
 
 // ---- PEM
 
+static BIO *reader(const struct tls_pem *pem) {
+    return BIO_new_mem_buf(pem->text.n == 0 ? "" : pem->text.p, (int)pem->text.n);
+}
+
 // All certificates of a text. NULL: it holds none, or one of them is broken.
 static STACK_OF(X509) * read_certificates(const struct tls_pem *pem, struct err *err) {
-    BIO *bio = BIO_new_mem_buf(pem->text.p, (int)pem->text.n);
+    BIO *bio = reader(pem);
     STACK_OF(X509) *list = sk_X509_new_null();
     X509 *x = NULL;
     if (bio != NULL && list != NULL) {
@@ -70,8 +74,13 @@ static int refuse_passphrase(char *to, int size, int writing, void *asked) {
 }
 
 static EVP_PKEY *read_key(const struct tls_pem *pem, struct err *err) {
+    static const char MARK[] = "PRIVATE KEY-----"; // of every form that there is
     bool asked = false;
-    BIO *bio = BIO_new_mem_buf(pem->text.p, (int)pem->text.n);
+    if (pem->text.n == 0 || memmem(pem->text.p, pem->text.n, MARK, sizeof MARK - 1) == NULL) {
+        err_set(err, STATUS_INVALID_ARGUMENT, "%s holds no private key in PEM form", pem->name);
+        return NULL;
+    }
+    BIO *bio = reader(pem);
     EVP_PKEY *key = NULL;
     if (bio != NULL) key = PEM_read_bio_PrivateKey(bio, NULL, refuse_passphrase, &asked);
     BIO_free(bio);
@@ -85,9 +94,6 @@ static EVP_PKEY *read_key(const struct tls_pem *pem, struct err *err) {
                 "%s is encrypted, and nobody is there to give the passphrase: decrypt it with "
                 "openssl pkey -in FILE -out NEW",
                 pem->name);
-    } else if (ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE) {
-        ERR_clear_error();
-        err_set(err, STATUS_INVALID_ARGUMENT, "%s holds no private key in PEM form", pem->name);
     } else {
         err_set(err, STATUS_INVALID_ARGUMENT, "%s holds a broken private key: %s", pem->name,
                 reason());

@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -87,9 +88,14 @@ def environment(extra=None):
 
 
 class Server:
-    """A running `mica server`. `api` and `proxy` are "127.0.0.1:PORT"."""
+    """A running `mica server`. `api` and `proxy` are "127.0.0.1:PORT".
 
-    def __init__(self, services=(), args=(), env=None, api="127.0.0.1:0", proxy="127.0.0.1:0", data=None):
+    With TLS (--tls-cert in `args`) `ca` names the file with the authority that the clients below trust.
+    """
+
+    def __init__(self, services=(), args=(), env=None, api="127.0.0.1:0", proxy="127.0.0.1:0", data=None,
+                 ca=None):
+        self.ca = ca
         self.data = pathlib.Path(data) if data else work_folder("data")
         self.command = launcher() + [str(BINARY), "server", "--data", str(self.data), "--api", api, "--proxy", proxy]
         for service in services:
@@ -111,7 +117,7 @@ class Server:
             line = self.process.stdout.readline().decode()
         finally:
             killer.cancel()
-        match = re.match(r"mica ready: api=http://(\S+:\d+) proxy=(\S+:\d+)", line)
+        match = re.match(r"mica ready: api=https?://(\S+:\d+) proxy=(\S+:\d+)", line)
         if not match:
             code = self.process.wait(20 * SLOW)
             raise AssertionError(f"no ready line but {line!r}, exit code {code}; log:\n{self.log()}")
@@ -173,8 +179,8 @@ class Server:
         text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", text).group(1)) * 1024
 
-    def channel(self, **options):
-        """A gRPC channel with a connection of its own, connected.
+    def channel(self, identity=(), **options):
+        """A gRPC channel with a connection of its own, connected. `identity`: the client's key and certificate (TLS).
 
         It is waited for because grpcio 1.51 may take a connect that is under way for a failed one: it reads errno after
         other calls that can change it (seen with 50 threads: "failed to connect ... No such file or directory"). The
@@ -183,7 +189,11 @@ class Server:
         settings = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0),
                     ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100)]
         settings += [("grpc." + key, value) for key, value in options.items()]
-        channel = grpc.insecure_channel(self.proxy, options=settings)
+        if self.ca:
+            trusted = grpc.ssl_channel_credentials(pathlib.Path(self.ca).read_bytes(), *identity)
+            channel = grpc.secure_channel(self.proxy, trusted, options=settings)
+        else:
+            channel = grpc.insecure_channel(self.proxy, options=settings)
         grpc.channel_ready_future(channel).result(20 * SLOW)
         return channel
 
@@ -194,7 +204,11 @@ class Server:
             body = json.dumps(body)
             headers.setdefault("Content-Type", "application/json")
         host, port = self.api.rsplit(":", 1)
-        connection = http.client.HTTPConnection(host, int(port), timeout=20 * SLOW)
+        if self.ca:
+            trusted = ssl.create_default_context(cafile=self.ca)
+            connection = http.client.HTTPSConnection(host, int(port), timeout=20 * SLOW, context=trusted)
+        else:
+            connection = http.client.HTTPConnection(host, int(port), timeout=20 * SLOW)
         try:
             connection.request(method, path, body=body, headers=headers)
             response = connection.getresponse()
@@ -212,7 +226,8 @@ class Server:
 
     def mica(self, *args, **options):
         """Runs the command line against this server: CompletedProcess with text output."""
-        return mica(*args, env={"MICA_ADDRESS": self.proxy}, **options)
+        env = {"MICA_ADDRESS": f"https://{self.proxy}", "MICA_CA": str(self.ca)} if self.ca else {"MICA_ADDRESS": self.proxy}
+        return mica(*args, env=env, **options)
 
 
 class Answer:

@@ -23,7 +23,7 @@ class Run(unittest.TestCase):
         self.addCleanup(self.end, process)
         said = ""
         for line in process.stdout:
-            if match := re.match(r"mica ready: api=http://(\S+) proxy=(\S+)", line):
+            if match := re.match(r"mica ready: api=https?://(\S+) proxy=(\S+)", line):
                 return process, said, match.group(1)
             said += line
         self.fail(f"tools/run ended with {process.wait()}: {said}")

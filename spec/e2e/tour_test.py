@@ -183,7 +183,7 @@ class Walk:
         line = ""
         if select.select([self.server.stdout], [], [], 20 * SLOW)[0]:
             line = self.server.stdout.readline().decode()
-        match = re.match(r"mica ready: api=http://127\.0\.0\.1:(\d+) proxy=127\.0\.0\.1:(\d+)\n", line)
+        match = re.match(r"mica ready: api=https?://127\.0\.0\.1:(\d+) proxy=127\.0\.0\.1:(\d+)\n", line)
         assert match, f"no ready line but {line!r}: " + (self.home / "server.log").read_text(errors="replace")[-4000:]
         self.ports = {"8080": match[1], "8081": match[2]}
         _, code = self.shell.run(f"export MICA_ADDRESS=127.0.0.1:{match[2]}")

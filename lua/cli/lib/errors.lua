@@ -52,7 +52,8 @@ local function fault_of(cli, err)
     fault.shown = err.code .. " " .. err.message
     if err.code == "UNAVAILABLE" and is_connection(err) then
       fault.exit = NOBODY
-      fault.hint = "mica server, or another --address"
+      fault.hint = err.message:find("unknown authority", 1, true) and "--ca FILE with the certificate of that authority"
+        or "mica server, or another --address"
     end
   end
   if err.code == "DEADLINE_EXCEEDED" and has_timed_out(cli) then fault.exit = NOBODY end

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// @grpc/grpc-js against a running server: node client.js ADDRESS HELLOWORLD_PROTO [PROBE_PROTO].
+// @grpc/grpc-js against a running server: node client.js ADDRESS HELLOWORLD_PROTO [PROBE_PROTO [CA_FILE]]; with a CA, over
+// TLS.
 // Each step throws when it is not as expected; the last line says that all are done.
 "use strict";
 const assert = require("assert");
+const fs = require("fs");
 const grpc = require("@grpc/grpc-js");
 const loader = require("@grpc/proto-loader");
 
-const [address, helloworldProto, probeProto] = process.argv.slice(2);
+const [address, helloworldProto, probeProto, ca] = process.argv.slice(2);
+const credentials = ca ? grpc.credentials.createSsl(fs.readFileSync(ca)) : grpc.credentials.createInsecure();
 
 function client(file, pkg, service) {
   const definition = loader.loadSync(file, { longs: Number, defaults: true });
-  return new (grpc.loadPackageDefinition(definition)[pkg][service])(address, grpc.credentials.createInsecure());
+  return new (grpc.loadPackageDefinition(definition)[pkg][service])(address, credentials);
 }
 
 const unary = (stub, method, request, options = {}) =>
