@@ -32,7 +32,6 @@
 
 #define DRAIN_PIECE (64 * 1024)
 #define DRAIN_ROUNDS 8 // pieces a connection may write in a turn before others have theirs
-#define WRITE_BUFFERS 32
 // A peer that has ended its side has most likely gone: what it asked for is cancelled when it is not
 // answered soon. (Some send FIN behind a request and do wait: tools in a pipe.)
 #define EOF_GRACE NS_PER_SECOND
@@ -41,40 +40,6 @@
 static const char PREFACE[PREFACE_BYTES + 1] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
-
-// ---- write buffers
-
-struct write_buffer *write_buffer_get(struct loop_state *s) {
-    struct write_buffer *w = s->write_buffers;
-    if (w == NULL) return calloc(1, sizeof *w);
-    s->write_buffers = w->next;
-    s->write_buffer_count--;
-    return w;
-}
-
-void write_buffer_put(struct loop_state *s, struct write_buffer *w) {
-    w->buf.n = 0;
-    if (w->buf.failed || w->buf.cap > 4 * DRAIN_PIECE) buf_free(&w->buf);
-    if (s->write_buffer_count >= WRITE_BUFFERS) {
-        buf_free(&w->buf);
-        free(w);
-        return;
-    }
-    w->next = s->write_buffers;
-    s->write_buffers = w;
-    s->write_buffer_count++;
-}
-
-void conns_free_buffers(struct loop *loop) {
-    struct loop_state *s = loop->state;
-    while (s->write_buffers != NULL) {
-        struct write_buffer *w = s->write_buffers;
-        s->write_buffers = w->next;
-        buf_free(&w->buf);
-        free(w);
-    }
-    free(s->plain_buffer);
-}
 
 // ---- making and ending
 

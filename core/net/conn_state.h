@@ -5,6 +5,7 @@
 #include "net/conn.h"
 #include "net/loop_state.h"
 #include "net/session.h"
+#include "net/write_buffer.h"
 
 #define PREFACE_BYTES 24
 
@@ -63,15 +64,6 @@ void conn_read(struct conn *c); // begins to read what is for no session yet
 void conn_adopt(struct loop *loop, struct loop_task *task); // the acceptor's task
 
 // ---- conn.c, for conn_tls.c
-struct write_buffer {
-    uv_write_t req;
-    struct conn *conn;
-    struct write_buffer *next;
-    struct buf buf;
-    size_t left;
-};
-struct write_buffer *write_buffer_get(struct loop_state *s); // empty; NULL: no memory
-void write_buffer_put(struct loop_state *s, struct write_buffer *w);
 bool conn_write_out(struct conn *c, struct write_buffer *take); // false: the connection is broken
 void conn_input(struct conn *c, struct str bytes);              // plain text from the peer
 void conn_eof(struct conn *c);                                  // the peer has ended its side

@@ -53,7 +53,11 @@ static void fail(struct conn *c, struct write_buffer *take, bool plain) {
         take->buf.n = 0; // OpenSSL's alert would be taken for a part of the answer
         buf_append(&take->buf, NO_TLS, sizeof NO_TLS - 1);
     }
-    if (!conn_write_out(c, take)) c->must_close = true;
+    if (take->buf.n == 0) {
+        write_buffer_put(c->loop->state, take);
+    } else if (!conn_write_out(c, take)) {
+        c->must_close = true;
+    }
     conn_linger(c);
 }
 

@@ -15,6 +15,7 @@
 // to use it; what was pushed too late is deleted there (messages) or run there (tasks, whose owners
 // free what they hold).
 #include "net/loop_state.h"
+#include "net/write_buffer.h"
 
 #include "base/clock.h"
 #include "base/status.h"
@@ -300,7 +301,8 @@ void loop_destroy(struct loop *loop) {
     int rc = uv_loop_close(&loop->uv);
     assert(rc == 0);
     (void)rc;
-    conns_free_buffers(loop);
+    write_buffers_free(loop);
+    free(s->plain_buffer);
     heap_free(&s->timers);
     free(s->read_buffer);
     free(s);

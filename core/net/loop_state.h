@@ -42,4 +42,3 @@ struct loop_state {
 // conn.c
 void conns_flush(struct loop *loop);     // writes what dirty connections have to say
 void conns_close_all(struct loop *loop); // at the end of the loop
-void conns_free_buffers(struct loop *loop);
