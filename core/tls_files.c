@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// They are looked at every second (by stat, which follows links, so a link that is pointed elsewhere is a change). A change is
+// They are looked at twice a second (by stat, which follows links, so a link that is pointed elsewhere is a change). A change is
 // taken up when it has been the same for two looks: whoever replaces certificate and key one after the other is not caught in
 // between. What cannot be used is logged once and the context in use stays; the next change is another try.
 #include "tls_files.h"
@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define LOOK_EVERY 1000 // milliseconds
+#define LOOK_EVERY 500 // milliseconds
 #define MOST (1024 * 1024)
 
 static const char *const FLAGS[TLS_FILES] = {"--tls-cert", "--tls-key", "--tls-client-ca"};

@@ -194,7 +194,7 @@ static void on_message(int sent, int version, int kind, const void *bytes, size_
 // The server is told the name (SNI, RFC 6066: names only) and must have a certificate for it.
 static bool expect_host(struct tls *t, const char *host) {
     X509_VERIFY_PARAM *rules = SSL_get0_param(t->ssl);
-    if (strlen(host) > HOST_MAX) return false;
+    if (host == NULL || strlen(host) > HOST_MAX) return false;
     snprintf(t->host, sizeof t->host, "%s", host);
     X509_VERIFY_PARAM_set_hostflags(rules, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     if (X509_VERIFY_PARAM_set1_ip_asc(rules, host) == 1) return true;

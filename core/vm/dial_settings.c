@@ -26,7 +26,7 @@ static size_t number_of(struct vm *vm, lua_State *L, struct str settings) {
         luaL_error(L, "a service dials with at most %d different tls settings", MOST);
     if (vm->dial_settings == NULL) vm->dial_settings = calloc(MOST, sizeof *vm->dial_settings);
     struct blob *kept = vm->dial_settings == NULL ? NULL : blob_new(settings.p, settings.n);
-    if (kept == NULL) luaL_error(L, "not enough memory");
+    if (kept == NULL) return (size_t)luaL_error(L, "not enough memory"); // does not come back
     vm->dial_settings[vm->dial_settings_count] = kept;
     return ++vm->dial_settings_count;
 }

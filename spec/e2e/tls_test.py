@@ -18,6 +18,7 @@ import grpc
 import harness
 from certificates import Authority
 from harness import EXAMPLES, ROOT, SANITIZER, SERVICES, SLOW, Server
+from public_test import outer_address
 
 pb, rpc = harness.stubs(EXAMPLES / "helloworld/proto/helloworld.proto")
 probe_pb, probe_rpc = harness.stubs(SERVICES / "probe/proto/probe.proto")
@@ -556,10 +557,21 @@ class Start(unittest.TestCase):
             self.assertIn(text, done.stderr)
 
     def test_beyond_this_machine(self):
-        with Server([EXAMPLES / "helloworld"], tls_args(self.own), api="0.0.0.0:0", proxy="0.0.0.0:0",
-                    ca=self.authority.cert) as server:
-            server.api = server.api.replace("0.0.0.0", "127.0.0.1")
-            self.assertEqual(server.post("/helloworld/call", {"name": "Ada"}).json, {"message": "Hello Ada"})
+        ada = self.authority.issue("/CN=ada")
+        with Server([SERVICES / "closed"], tls_args(self.own, self.authority), api="0.0.0.0:0", proxy="0.0.0.0:0") as server:
+            port = server.api.rsplit(":", 1)[1]
+
+            def shut(host, *args):
+                return json.loads(harness.curl("--cacert", self.authority.cert, "--connect-to", f"::{host}:", "-d", "{}",
+                                               f"https://localhost:{port}/closed/shut", *args))
+
+            identity = ["--cert", ada.cert, "--key", ada.key]
+            self.assertEqual(shut("127.0.0.1")["account"], "admin")
+            self.assertEqual(shut("127.0.0.1", *identity)["account"], "ada")
+            outer = outer_address()
+            if outer:
+                self.assertEqual(shut(outer)["status"], "Unauthorized")
+                self.assertEqual(shut(outer, *identity)["account"], "ada")
 
     def test_variables_and_the_address_of_a_service(self):
         env = {"MICA_TLS_CERT": str(self.own.cert), "MICA_TLS_KEY": str(self.own.key)}
