@@ -267,7 +267,9 @@ static void identify(struct tls *t) {
     struct tls_identity *who = &t->identity;
     bool name = read_name(subject, NID_commonName, t->names[0], &who->name);
     bool organization = read_name(subject, NID_organizationName, t->names[1], &who->organization);
-    who->ambiguous = !name || !organization;
+    // A session that is taken up again brings its certificate along, which may have expired meanwhile.
+    bool over = X509_cmp_current_time(X509_get0_notAfter(cert)) < 0;
+    who->unsound = over || !name || !organization;
     t->identified = true;
     ERR_clear_error();
 }

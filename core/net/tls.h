@@ -63,6 +63,6 @@ enum tls_alpn tls_alpn(const struct tls *t); // what was agreed on; NONE: the cl
 struct tls_identity {
     struct str name;         // CN of the subject
     struct str organization; // O of the subject
-    bool ambiguous;          // something of it was said more than once, or is no sound text
+    bool unsound; // it names nobody: said more than once, no text for people, or expired by now
 };
 const struct tls_identity *tls_identity(const struct tls *t); // NULL: no certificate was given

@@ -169,7 +169,7 @@ static struct blob *certificate_account(const struct tls_identity *who, struct s
 // Pages of other sites cannot use it either: browsers give their user's certificate to whoever is asked.
 static struct blob *certified(const struct request *r, const struct tls_identity *who) {
     struct str ns = who->organization.n > 0 ? who->organization : str_of(DEFAULT_NAMESPACE);
-    if (who->ambiguous || who->name.n == 0 || !str_equal(ns, r->ns) || !same_site(r)) return NULL;
+    if (who->unsound || who->name.n == 0 || !str_equal(ns, r->ns) || !same_site(r)) return NULL;
     struct blob **account = conn_note(r->conn);
     if (*account == NULL) *account = certificate_account(who, ns);
     return *account;

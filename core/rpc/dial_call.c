@@ -304,8 +304,9 @@ bool dial_call_start(struct dial_call *c) {
         dial_call_fail(c, STATUS_RESOURCE_EXHAUSTED, "no memory for the call");
         return true;
     }
-    c->stream = http_request(session, str_of("POST"), str_of("http"), str_of(d->address), path,
-                             h->items, h->n, false, c);
+    c->stream =
+        http_request(session, str_of("POST"), str_of(d->tls.settings == NULL ? "http" : "https"),
+                     str_of(d->address), path, h->items, h->n, false, c);
     if (c->stream == NULL) return false;
     send_request(c);
     return true;

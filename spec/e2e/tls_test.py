@@ -427,7 +427,8 @@ class Reload(unittest.TestCase):
         self.folder = harness.work_folder("reload")
         self.first, self.second = self.authority.issue("/CN=first"), self.authority.issue("/CN=second")
         self.own = self.place(self.first)
-        self.server = Server([EXAMPLES / "helloworld"], tls_args(self.own), ca=self.authority.cert).start()
+        self.server = Server([EXAMPLES / "helloworld"], ["--io", "2", *tls_args(self.own)],
+                             ca=self.authority.cert).start()
         self.addCleanup(self.server.stop)
 
     def place(self, certificate):
