@@ -179,7 +179,8 @@ static bool inbox_empty(struct loop_state *s) {
 static void on_before_poll(uv_prepare_t *handle) {
     struct loop *loop = handle->data;
     struct loop_state *s = loop->state;
-    if (loop->hand_over != NULL) loop->hand_over(); // what was read: workers begin while this thread writes
+    if (loop->hand_over != NULL)
+        loop->hand_over(); // what was read: workers begin while this thread writes
     run_tasks(loop);
     if (!s->stopping) deliver(loop);
     conns_flush(loop);

@@ -31,7 +31,7 @@ struct loop {
     unsigned index;
     // Set before loop_start, called on the loop's thread; the message is given away.
     void (*deliver)(struct loop *loop, struct message *m);
-    void *user;               // of who set `deliver`
+    void *user; // of who set `deliver`
     // Called on the loop's thread when a turn has done its work and before the loop may sleep, and once at its end; may be NULL.
     void (*hand_over)(void);
     void (*hand_over_end)(void);

@@ -25,6 +25,7 @@
 #define ACCOUNT_ISSUER_TAG 0x22 // field 4, length-delimited
 
 static void space_delete(struct space *s) {
+    if (s == NULL) return;
     blob_drop(s->ns);
     blob_drop(s->account);
     free(s);
