@@ -15,21 +15,23 @@ static void answer_contract(struct message *request, const struct source *source
                             const struct pb_pool *pool) {
     Mica__Core__V1__ContractResponse out = MICA__CORE__V1__CONTRACT_RESPONSE__INIT;
     char **protos = calloc(source->proto_count + 1, sizeof *protos);
+    size_t n = 0;
     bool ok = protos != NULL;
     for (size_t i = 0; ok && i < source->proto_count; i++) {
-        protos[i] = strndup(source->protos[i].p, source->protos[i].n);
-        ok = protos[i] != NULL;
+        if (!source_owns_proto(source, source->protos[i])) continue;
+        protos[n] = strndup(source->protos[i].p, source->protos[i].n);
+        ok = protos[n++] != NULL;
     }
     out.descriptors.data = (uint8_t *)pool->set->p;
     out.descriptors.len = pool->set->n;
     out.protos = protos;
-    out.n_protos = source->proto_count;
+    out.n_protos = n;
     if (ok) {
         native_answer(request, &out.base);
     } else {
         message_refuse(request, STATUS_RESOURCE_EXHAUSTED, "out of memory");
     }
-    for (size_t i = 0; protos != NULL && i < source->proto_count; i++) free(protos[i]);
+    for (size_t i = 0; i < n; i++) free(protos[i]);
     free(protos);
 }
 

@@ -105,6 +105,8 @@ struct message *message_fault_new(uint64_t call, int status, const char *text) {
 
 void message_refuse(struct message *request, int status, const char *text) {
     struct message *m = message_fault_new(request->call, status, text);
+    if (m != NULL && m->fault != NULL && status == STATUS_UNAVAILABLE)
+        m->fault->again = MSG_AGAIN_UNBEGUN;
     if (m != NULL && (request->reply == NULL || port_send(request->reply, m) < 0))
         message_delete(m);
     message_delete(request);

@@ -65,12 +65,24 @@ struct msg_context {
     int64_t deadline; // clock_now nanoseconds; 0: none
 };
 
+// How a failed call may be repeated without doing anything twice.
+enum msg_again {
+    MSG_AGAIN_NO,      // only the caller can know
+    MSG_AGAIN_UNBEGUN, // the callee has not begun it
+    MSG_AGAIN_UNSEEN, // a stream of which the caller has seen nothing, nor sent anything on: where the method is idempotent
+};
+
 // What went wrong, in a RESPONSE or CANCEL. NULL texts mean empty.
 struct msg_fault {
     struct blob *text;    // for people
     struct blob *id;      // whose error it is: "posts.Posts.Read"
     struct blob *details; // an encoded google.rpc.Status, or NULL
+    // What the caller should know before it tries again.
+    uint8_t again; // enum msg_again
+    uint32_t
+        pushback; // grpc-retry-pushback-ms: 0: nothing was said, n: wait n - 1 ms, MSG_NEVER: do not
 };
+#define MSG_NEVER UINT32_MAX
 
 struct message {
     struct mpsc_node link; // for whoever owns the message
@@ -92,6 +104,10 @@ struct message {
     int status;              // RESPONSE, CANCEL: enum status
     struct msg_fault *fault; // RESPONSE, CANCEL: owned
     uint32_t credit;         // CREDIT
+    // REQUEST to a server elsewhere: the bytes of one message that the caller takes (0: the place's default), and how
+    // often it may be begun when the server has not begun it (0: as often as the client side sees fit).
+    size_t most;
+    unsigned attempts;
     void (*drop_contract)(struct pb_pool *contract); // set with `contract`
 };
 
@@ -115,7 +131,7 @@ struct msg_fault *msg_fault_new(struct str text, struct str id, struct blob *tak
 void msg_fault_delete(struct msg_fault *f);
 
 // Makes the answer to a request that could not be served, for `m`'s caller; the request is deleted. When even that
-// cannot be sent (no memory) the caller's own deadline ends the call.
+// cannot be sent (no memory) the caller's own deadline ends the call. UNAVAILABLE is said to be MSG_AGAIN_UNBEGUN.
 void message_refuse(struct message *request, int status, const char *text);
 // A RESPONSE with a status and a text (which may be NULL).
 struct message *message_fault_new(uint64_t call, int status, const char *text);

@@ -48,6 +48,11 @@ int address_split(const char *text, struct address *out, struct err *err) {
     return 0;
 }
 
+int address_check(const char *address, struct err *err) {
+    struct address split;
+    return address_split(address, &split, err);
+}
+
 int address_resolve(const char *text, struct addrinfo **out, struct err *err) {
     struct address a = {0};
     int rc = address_split(text, &a, err);

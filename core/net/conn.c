@@ -230,6 +230,7 @@ static void note_head(struct conn *c) {
 
 void conn_input(struct conn *c, struct str bytes) {
     c->active = c->loop->state->now;
+    if (c->door == NULL) c->heard = clock_now(); // the loop's time is that of before the poll
     if (c->lingering) return;
     if (c->session == NULL) {
         detect(c, bytes);
@@ -493,6 +494,7 @@ const struct tls_identity *conn_identity(struct conn *c) {
 struct blob **conn_note(struct conn *c) {
     return &c->note;
 }
+int64_t conn_heard(const struct conn *c) { return c->heard; }
 
 void conn_on_close(struct conn *c, void (*closed)(struct conn *c, void *user), void *user) {
     c->closed = closed;

@@ -40,6 +40,8 @@ void acceptor_start(
 void acceptor_close(struct acceptor *a);                // stops accepting; freed by the main loop
 const char *acceptor_address(const struct acceptor *a); // "127.0.0.1:8080", with the real port
 bool address_is_loopback(const char *address, struct err *err); // every address that the name means
+int address_check(const char *address,
+                  struct err *err); // "host:port"? 0 or -STATUS_INVALID_ARGUMENT
 
 // ---- connections: on their loop's thread
 // Connects to "host:port" and makes an HTTP/2 client session (prior knowledge, RFC 9113 section 3.3; over TLS by ALPN).
@@ -67,6 +69,8 @@ struct blob **conn_note(struct conn *c);
 void conn_wants_write(
     struct conn *c);             // its session has something to send: flush at the end of this turn
 void conn_close(struct conn *c); // at once; streams end with HTTP_CLOSE_PEER
+int64_t
+conn_heard(const struct conn *c); // client side: clock_now of the last bytes from the peer; 0: none
 // Client side: called when the connection has ended, after its streams' `closed`.
 void conn_on_close(struct conn *c, void (*closed)(struct conn *c, void *user), void *user);
 

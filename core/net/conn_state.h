@@ -38,6 +38,7 @@ struct conn {
 
     struct loop_timer timer;
     int64_t active;     // last input or output
+    int64_t heard;      // client side: last input
     int64_t head_since; // a head has begun, or was never complete; 0: no head is awaited
     int64_t linger_until;
     size_t unsent; // bytes that libuv holds

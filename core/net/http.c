@@ -118,6 +118,9 @@ bool session_wants_read(struct http_session *h) { return h->ops->wants_read(h); 
 bool session_in_head(struct http_session *h) { return h->ops->in_head(h); }
 void session_eof(struct http_session *h) { h->ops->eof(h); }
 
+uint32_t http_broken(const struct http_session *h) { return h->broken; }
+bool http_headers_too_long(const struct http_stream *s) { return stream_of_const(s)->refused; }
+
 static void touch(struct http_session *h) {
     if (h->touched != NULL) h->touched(h);
 }

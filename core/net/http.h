@@ -49,6 +49,10 @@ struct http_stream {
     int status;             // client side: of the response
     int64_t content_length; // -1 when not given
     bool remote_ended;      // the peer has sent all
+    // Client side, in `closed` with HTTP_CLOSE_PEER: it was reset with this HTTP/2 error code, by the peer or because of
+    // what it sent; else the connection has ended.
+    bool was_reset;
+    uint32_t reset_code;
 };
 
 // The first value of a header by lower-case name; false when absent.
@@ -70,6 +74,8 @@ struct http_events {
     void (*writable)(struct http_stream *s);
     void (*closed)(struct http_stream *s,
                    enum http_close why); // always the last one; user must be let go
+    // Client side, may be NULL: the peer's SETTINGS or GOAWAY has come, so http_room may say something else.
+    void (*changed)(struct http_session *h);
 };
 
 struct http_session *http1_server_new(const struct http_events *events,
@@ -92,6 +98,21 @@ bool http_wants_close(
 size_t http_open_streams(const struct http_session *h);
 // Takes no new streams and tells the peer (GOAWAY, Connection: close); ends when the open ones have.
 void http_shutdown(struct http_session *h);
+
+// HTTP/2, client side: can a request be begun?
+enum http_room {
+    HTTP_ROOM_UNKNOWN, // the peer's SETTINGS are not here yet
+    HTTP_ROOM_FREE,
+    HTTP_ROOM_FULL,  // as many streams are open as the peer allows
+    HTTP_ROOM_ENDING // it takes none any more: GOAWAY, from either side
+};
+enum http_room http_room(const struct http_session *h);
+void http_ping(struct http_session *h); // HTTP/2: a PING; any answer shows that the peer lives
+// The HTTP/2 error code that we end the connection with because the peer broke the protocol; 0: it did not.
+uint32_t http_broken(const struct http_session *h);
+const char *http2_error_name(uint32_t code); // "PROTOCOL_ERROR"
+// Did the peer send a longer list of headers than the limit? The stream ends with HTTP_CLOSE_PEER then.
+bool http_headers_too_long(const struct http_stream *s);
 
 // Server side. A head may be sent once; `end`: there is no body. On HTTP/1.1 a body without a given content-length is
 // chunked; connection headers are the session's. http_respond on a stream whose request is still coming in is fine.

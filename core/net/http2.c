@@ -130,12 +130,13 @@ static void headers_complete(struct http2 *h, struct stream *st, bool end) {
         nghttp2_submit_rst_stream(h->ng, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_ENHANCE_YOUR_CALM);
         return;
     }
-    st->header_bytes = 0; // trailers are counted anew
     if (!st->head_done) {
-        if (!h->base.server && st->s.status / 100 == 1) { // the final head follows
+        // The final head follows; what has come stays counted, or their number would have no limit.
+        if (!h->base.server && st->s.status / 100 == 1) {
             st->s.header_count = 0;
             return;
         }
+        st->header_bytes = 0; // trailers are counted anew
         st->head_done = true;
         st->reported = true;
         h->base.events->head(&st->s);
@@ -149,6 +150,10 @@ static void on_ping_ack(struct http2 *h) {
     h->goaway_final = true;
     nghttp2_submit_goaway(h->ng, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->ng),
                           NGHTTP2_NO_ERROR, NULL, 0);
+}
+
+static void tell_changed(struct http2 *h) {
+    if (!h->base.server && h->base.events->changed != NULL) h->base.events->changed(&h->base);
 }
 
 static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *user) {
@@ -165,13 +170,16 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
         if (st != NULL && end) tell_end(st);
         break;
     case NGHTTP2_SETTINGS:
-        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0) h->peer_settings = true;
+        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0) break;
+        h->peer_settings = true;
+        tell_changed(h);
         break;
     case NGHTTP2_PING:
         if (frame->hd.flags & NGHTTP2_FLAG_ACK) on_ping_ack(h);
         break;
     case NGHTTP2_GOAWAY:
         if (!h->base.server) h->base.shutting_down = true; // no new requests here
+        tell_changed(h);
         break;
     default: break;
     }
@@ -209,6 +217,8 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
     struct stream *st = find(ng, id);
     if (st == NULL) return 0;
     if (st->not_sent) h->unsent--;
+    st->s.was_reset = true; // the end of the connection does not come by here
+    st->s.reset_code = code;
     if (st->reported) h->base.events->closed(&st->s, reason(h, st, code));
     if (h->in_headers == st) h->in_headers = NULL;
     size_t back = st->unconsumed; // after `closed`, which may consume
@@ -238,6 +248,7 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
         if (!ours && frame->rst_stream.error_code != NGHTTP2_NO_ERROR) count_provoked(h);
         return 0;
     }
+    if (frame->hd.type == NGHTTP2_GOAWAY) h->base.broken = frame->goaway.error_code;
     bool may_end = frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA;
     if (!may_end || st == NULL || (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return 0;
     st->ended = true;
@@ -285,7 +296,9 @@ static int send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *h
 static int feed(struct http_session *base, struct str bytes) {
     struct http2 *h = http2_of(base);
     ssize_t n = nghttp2_session_mem_recv(h->ng, (const uint8_t *)bytes.p, bytes.n);
-    return n < 0 ? http2_error((int)n) : 0;
+    if (n >= 0) return 0;
+    if (n != NGHTTP2_ERR_NOMEM && base->broken == 0) base->broken = NGHTTP2_PROTOCOL_ERROR;
+    return http2_error((int)n);
 }
 
 // Requests that nghttp2 gave up without telling us by on_stream_close.

@@ -106,14 +106,28 @@ void http2_shutdown(struct http_session *base) {
 
 // ---- client
 
+enum http_room http_room(const struct http_session *base) {
+    struct http2 *h = http2_of((struct http_session *)(uintptr_t)base);
+    if (base->shutting_down || !nghttp2_session_check_request_allowed(h->ng))
+        return HTTP_ROOM_ENDING;
+    if (!h->peer_settings) return HTTP_ROOM_UNKNOWN;
+    uint32_t limit =
+        nghttp2_session_get_remote_settings(h->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    return base->open < limit ? HTTP_ROOM_FREE : HTTP_ROOM_FULL;
+}
+
+const char *http2_error_name(uint32_t code) { return nghttp2_http2_strerror(code); }
+
+void http_ping(struct http_session *base) {
+    nghttp2_submit_ping(http2_of(base)->ng, NGHTTP2_FLAG_NONE, (const uint8_t *)"mica-hey");
+    if (base->touched != NULL) base->touched(base);
+}
+
 // Before the peer's SETTINGS are here its limit is unknown: 100 is what RFC 9113 recommends as the
 // least.
 static bool may_open(struct http2 *h) {
-    if (h->base.shutting_down || !nghttp2_session_check_request_allowed(h->ng)) return false;
-    uint32_t limit = 100;
-    if (h->peer_settings)
-        limit = nghttp2_session_get_remote_settings(h->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-    return h->base.open < limit;
+    enum http_room room = http_room(&h->base);
+    return room == HTTP_ROOM_FREE || (room == HTTP_ROOM_UNKNOWN && h->base.open < 100);
 }
 
 static int submit_request(struct http2 *h, struct stream *st, const struct http_header pseudo[4],

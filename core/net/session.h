@@ -37,6 +37,7 @@ struct http_session {
     void *user;
     bool server;
     bool shutting_down;     // takes no new streams
+    uint32_t broken;        // HTTP/2: see http_broken
     struct stream *streams; // all, newest first
     size_t open;
     struct stream *writable; // `writable` is owed: told at the end of a drain

@@ -1,14 +1,66 @@
 // SPDX-License-Identifier: Apache-2.0
-// Private to rpc/: the client side. A dial is the port of one address, a dial_call a request under way through it.
+// Private to rpc/: the client side.
 //
-// References to the dial's port: its callers', one of each dial_call, and one while a task is posted or a connection
-// attempt under way. So when the last one goes nothing of it is in motion.
+//   dial        the port: one list of addresses ("a:1,b:2"), shared by all who ask for the same
+//    ├─ dial_name     an address as it was given; its host may have several IP addresses
+//    ├─ dial_peer     one IP address and port; `choices` has the state that calls are placed by, at the same index
+//    │    └─ dial_conn    a connection to it, from the attempt to its end
+//    └─ dial_call     a request under way
+//
+// References to the dial's port: its callers', one of each dial_call, and one while a task is posted, a name resolved or a connection
+// attempted. So when the last one goes nothing of it is in motion, and only connections are left, to be closed.
 #pragma once
 
 #include "rpc/call.h"
+#include "rpc/choice.h"
 #include "rpc/dial_tls.h"
 
+#define DIAL_NAMES 16 // addresses in a list
+#define DIAL_PEERS 64 // IP addresses of all of them
+#define DIAL_CONNS 8  // to one of them, when its limit of streams is reached
+
 struct dial_call;
+
+struct dial_name {
+    struct dial *dial;
+    bool resolving, resolved;
+    int64_t tried; // loop time; 0: never
+    char *address; // "host:port"; also the authority of its requests
+    char *host;    // whom its certificate must be for, unless the settings say it
+};
+
+struct dial_peer {
+    struct dial_name *name;
+    size_t index; // in dial->peers and dial->choices
+    struct dial_conn *conns;
+    unsigned alive;   // conns that are not ENDING
+    unsigned opening; // ... and of these, those that are not OPEN yet
+    char address[64];
+};
+
+enum dial_state {
+    DIAL_CONNECTING, // there is no `conn` yet
+    DIAL_GREETING,   // its SETTINGS are awaited: from then on its limit of streams is known
+    DIAL_OPEN,
+    DIAL_ENDING, // it takes no requests any more
+};
+
+struct dial_conn {
+    struct dial *dial;
+    struct dial_peer *peer;
+    struct dial_conn *next, **link; // in peer->conns
+    struct conn *conn;
+    enum dial_state state;
+    unsigned calls;
+    bool answered; // a call on it has had an answer
+    bool judged;   // its failure has been counted
+    bool lost;     // it ended under calls
+    bool silent;   // ... because it did not answer a PING
+    bool said;     // anything about calls came since the last PING
+    int64_t since; // it has had calls, or none, since then
+    int64_t pinged;
+    struct loop_timer timer;
+};
 
 struct dial {
     struct port port;     // first
@@ -22,18 +74,27 @@ struct dial {
     struct loop_task retry; // waiting calls are tried again, off the session's stack
     struct loop_task end;   // the last reference is gone
     // On the loop's thread:
-    bool retry_posted, connecting;
-    struct conn *conn;                        // NULL: none, or one that is closing
+    bool retry_posted;
     struct map calls;                         // (reply port, number) -> struct dial_call *
-    struct dial_call *waiting, **waiting_end; // for a connection, or for a free stream on it
+    struct dial_call *waiting, **waiting_end; // for a connection, or for a free stream on one
+    struct dial_name names[DIAL_NAMES];
+    size_t name_count;
+    struct choice choices[DIAL_PEERS];
+    struct dial_peer *peers[DIAL_PEERS];
+    size_t peer_count;
+    size_t turn;
+    unsigned opening, resolving;
+    uint64_t failures; // of connecting and resolving, so far
+    struct err err;    // of the last one
     struct dial_tls tls;
-    char address[];
+    char address[]; // as given
 };
 
 struct dial_call {
     struct dial *dial;
     struct dial_call *next; // in dial->waiting
     bool is_waiting;
+    uint64_t failures; // of the dial, when it began to wait
     struct message *
         request; // kept for its whole life: reply, number, context, and the body for another attempt
     struct http_stream *stream; // NULL: not begun, or ended
@@ -43,7 +104,6 @@ struct dial_call {
     struct blob *message;                 // the first of an answer that may be unary
     struct blob *leading;                 // metadata of the answer's head
     struct message *final;                // the RESPONSE; waits until all items have gone
-    int http_status;                      // of an answer that is not gRPC
     bool streams_in, may_stream_in, streams_out;
     bool headed, sent_items, sent_end;
     unsigned attempts;
@@ -54,10 +114,24 @@ struct dial_call {
 void dial_again(struct dial *d); // the waiting calls are tried soon
 void dial_wait(struct dial *d, struct dial_call *c);
 void dial_unwait(struct dial *d, struct dial_call *c);
+void dial_forget_all(struct dial *d); // the loop has stopped and the callers with it
+
+// ---- dial_pool.c
+int pool_create(struct dial *d, struct err *err); // reads d->address
+void pool_destroy(struct dial *d);                // closes what is open
+struct dial_conn *pool_pick(struct dial *d);      // one with a free stream; NULL: none has now
+// Connects where that is of use. With calls that wait: what cannot be hoped for any more fails.
+void pool_connect(struct dial *d);
+void pool_call_begun(struct dial_conn *dc);
+void pool_call_closed(struct dial_conn *dc); // its stream has
+struct choice *pool_choice(struct dial_peer *p);
 
 // ---- dial_call.c
 extern const struct http_events DIAL_EVENTS;
 void dial_call_message(struct dial *d, struct message *take); // from the caller
-bool dial_call_start(struct dial_call *c);                    // false: no stream can be opened now
+void dial_call_start(struct dial_call *c, struct dial_conn *dc);
 void dial_call_fail(struct dial_call *c, int status, const char *text); // the call is gone after
+void dial_call_fail_unbegun(struct dial_call *c, int status, const char *text);
 void dial_call_delete(struct dial_call *c);
+// The events of a session that pool answers: see http_events.
+void pool_changed(struct http_session *session);

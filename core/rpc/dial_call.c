@@ -7,8 +7,14 @@
 //
 // Items from the server go through an intake, so the caller's credit opens the server's window. RESPONSE is made when
 // the server has ended, and sent when all items before it have gone. A stream that the server did not begin
-// (REFUSED_STREAM, GOAWAY) is begun again elsewhere, unless items have been sent on it. On the loop's thread.
+// (REFUSED_STREAM, GOAWAY) is begun again, unless items have been sent on it or the caller wants to do that itself
+// (`attempts`); a caller learns from the fault whether its call had begun.
+//
+// Whatever the server sends ends the call with a status at the latest when its stream ends: an answer that is no gRPC by
+// the mapping of HTTP's status (http-grpc-status-mapping.md), a reset by that of its code (PROTOCOL-HTTP2.md), a broken connection as
+// UNAVAILABLE, one that breaks HTTP/2's rules as INTERNAL. On the loop's thread.
 #include "base/clock.h"
+#include "base/random.h"
 #include "msg/metadata.h"
 #include "rpc/dial.h"
 
@@ -18,7 +24,10 @@
 #include <stdlib.h>
 
 #define ATTEMPTS 3
+#define HTTP2_REFUSED_STREAM 0x7 // RFC 9113 section 7
 #define HTTP2_CANCEL 0x8
+#define HTTP2_ENHANCE_YOUR_CALM 0xB
+#define HTTP2_INADEQUATE_SECURITY 0xC
 #define CREDIT_STEP (MSG_WINDOW / 4)
 
 struct call_key { // as the bytes of a map's key
@@ -103,6 +112,13 @@ void dial_call_fail(struct dial_call *c, int status, const char *text) {
     finish(c);
 }
 
+void dial_call_fail_unbegun(struct dial_call *c, int status, const char *text) {
+    message_delete(c->final);
+    c->final = message_fault_new(c->request->call, status, text);
+    if (c->final != NULL && c->final->fault != NULL) c->final->fault->again = MSG_AGAIN_UNBEGUN;
+    finish(c);
+}
+
 static void finish_when_given(struct dial_call *c) {
     if (!c->streams_in || intake_empty(&c->intake)) finish(c);
 }
@@ -145,7 +161,8 @@ static struct dial_call *call_of(struct dial *d, struct message *take_request) {
     c->request = take_request;
     c->early_end = &c->early;
     c->timer.fire = on_deadline;
-    intake_create(&c->intake, d->server->options.max_message, give_item);
+    size_t most = take_request->most;
+    intake_create(&c->intake, most > 0 ? most : d->server->options.max_message, give_item);
     read_kind(c);
     return c;
 }
@@ -288,45 +305,76 @@ static void send_request(struct dial_call *c) {
     }
 }
 
-bool dial_call_start(struct dial_call *c) {
-    struct dial *d = c->dial;
+void dial_call_start(struct dial_call *c, struct dial_conn *dc) {
     char timeout[16];
     char trace[TRACEPARENT_LENGTH + 1];
-    struct headers *h = &d->at->out;
+    struct headers *h = &c->dial->at->out;
     struct str path = path_of(c->request);
     if (path.n < 2 || path.p[0] != '/') {
         dial_call_fail(c, STATUS_INVALID_ARGUMENT, "the request names no method");
-        return true;
+        return;
     }
-    struct http_session *session = conn_session(d->conn);
-    if (session == NULL) return false;
     if (!put_headers(c, h, timeout, trace)) {
         dial_call_fail(c, STATUS_RESOURCE_EXHAUSTED, "no memory for the call");
-        return true;
+        return;
     }
-    c->stream =
-        http_request(session, str_of("POST"), str_of(d->tls.settings == NULL ? "http" : "https"),
-                     str_of(d->address), path, h->items, h->n, false, c);
-    if (c->stream == NULL) return false;
+    bool tls = c->dial->tls.settings != NULL;
+    c->stream = http_request(conn_session(dc->conn), str_of("POST"), str_of(tls ? "https" : "http"),
+                             str_of(dc->peer->name->address), path, h->items, h->n, false, c);
+    if (c->stream == NULL) { // there was room for it, so it is the request
+        dial_call_fail(c, STATUS_INTERNAL, "the request cannot be written as HTTP/2 headers");
+        return;
+    }
+    pool_call_begun(dc);
     send_request(c);
-    return true;
 }
 
 // ---- from the server
 
+static struct dial_conn *conn_of_stream(const struct http_stream *s) {
+    return http_session_user(s->session);
+}
+
+static const char *who(const struct http_stream *s) {
+    return conn_of_stream(s)->peer->name->address;
+}
+
+// The server has answered the call: what that says of its address.
+static void judge(const struct http_stream *s, int status) {
+    struct dial_peer *p = conn_of_stream(s)->peer;
+    if (status == STATUS_UNAVAILABLE) {
+        choice_unavailable(pool_choice(p), clock_now(), random_u64());
+    } else {
+        choice_answered(pool_choice(p));
+    }
+}
+
+static void not_grpc(struct dial_call *c, struct str type) {
+    char text[500];
+    struct http_stream *s = c->stream;
+    enum status status = status_from_http(s->status);
+    snprintf(text, sizeof text,
+             "%.200s answered HTTP %d with content-type \"%.*s\", which is no gRPC", who(s),
+             s->status, (int)(type.n < 100 ? type.n : 100), type.p);
+    judge(s, status);
+    dial_call_fail(c, status, text);
+}
+
 static void on_head(struct http_stream *s) {
     struct dial_call *c = s->user;
+    struct dial_conn *dc = conn_of_stream(s);
+    dc->answered = dc->said = true;
     if (c == NULL) return;
     struct str type = {"", 0};
     struct str status;
     http_header_get(s->headers, s->header_count, "content-type", &type);
     c->headed = true;
-    if (s->status != 200 || !str_starts(type, "application/grpc")) {
-        c->http_status = s->status;
-        return;
-    }
     if (http_header_get(s->headers, s->header_count, "grpc-status", &status))
         return; // Trailers-Only
+    if (s->status != 200 || !str_starts(type, "application/grpc")) {
+        not_grpc(c, type); // what it says besides is not waited for: it may never end
+        return;
+    }
     struct buf first = {0};
     bool failed;
     c->leading = head_metadata(&first, s->headers, s->header_count, &failed);
@@ -364,7 +412,8 @@ static void on_data(struct http_stream *s, struct str bytes) {
     struct dial_call *c = s->user;
     struct err err = {0};
     int rc = 0;
-    if (c == NULL || c->http_status != 0) {
+    conn_of_stream(s)->said = true;
+    if (c == NULL) {
         http_consume(s, bytes.n);
         return;
     }
@@ -378,21 +427,13 @@ static void on_data(struct http_stream *s, struct str bytes) {
         dial_call_fail(c, -rc, err.text[0] == '\0' ? "the answer cannot be given on" : err.text);
 }
 
-static struct message *no_status(struct dial_call *c) {
-    char text[200];
-    if (c->http_status == 0)
-        return message_fault_new(c->request->call, STATUS_UNKNOWN,
-                                 "the server ended the call without a status");
-    snprintf(text, sizeof text, "%.100s answered HTTP %d, which is no gRPC", c->dial->address,
-             c->http_status);
-    return message_fault_new(c->request->call, status_from_http(c->http_status), text);
-}
-
 static struct message *make_response(struct dial_call *c, const struct http_header *headers,
                                      size_t count) {
     int status;
     struct msg_fault *fault;
-    if (!grpc_status_read(headers, count, &status, &fault)) return no_status(c);
+    if (!grpc_status_read(headers, count, &status, &fault))
+        return message_fault_new(c->request->call, STATUS_UNKNOWN,
+                                 "the server ended the call without a grpc-status");
     bool unary = !c->streams_in;
     if (status == STATUS_OK && unary && c->message == NULL)
         return message_fault_new(c->request->call, STATUS_INTERNAL,
@@ -426,6 +467,7 @@ static void on_end(struct http_stream *s) {
     bool trailers = s->trailer_count > 0;
     c->final = make_response(c, trailers ? s->trailers : s->headers,
                              trailers ? s->trailer_count : s->header_count);
+    judge(s, c->final == NULL ? STATUS_OK : c->final->status);
     finish_when_given(c);
 }
 
@@ -434,27 +476,76 @@ static void on_writable(struct http_stream *s) {
     if (c != NULL) give_credit(c);
 }
 
+// PROTOCOL-HTTP2.md, "Errors".
+static enum status status_of_reset(uint32_t code) {
+    switch (code) {
+    case HTTP2_REFUSED_STREAM: return STATUS_UNAVAILABLE;
+    case HTTP2_CANCEL: return STATUS_CANCELLED;
+    case HTTP2_ENHANCE_YOUR_CALM: return STATUS_RESOURCE_EXHAUSTED;
+    case HTTP2_INADEQUATE_SECURITY: return STATUS_PERMISSION_DENIED;
+    default: return STATUS_INTERNAL;
+    }
+}
+
+// Why a stream that the server had not finished ended.
+static enum status why_lost(const struct http_stream *s, char *text, size_t n) {
+    const char *name = who(s);
+    uint32_t broken = http_broken(s->session);
+    if (http_headers_too_long(s)) {
+        snprintf(text, n, "%.200s sent more than %zu bytes of headers", name,
+                 HTTP_LIMITS.header_bytes);
+        return STATUS_RESOURCE_EXHAUSTED;
+    }
+    if (s->was_reset) {
+        snprintf(text, n, "%.200s: the call was reset: %s", name, http2_error_name(s->reset_code));
+        return status_of_reset(s->reset_code);
+    }
+    if (broken != 0) {
+        snprintf(text, n, "%.200s breaks the rules of HTTP/2: %s", name, http2_error_name(broken));
+        return STATUS_INTERNAL;
+    }
+    struct dial_conn *dc = conn_of_stream(s);
+    dc->lost = true;
+    const char *fault = conn_fault(dc->conn);
+    if (dc->silent) {
+        snprintf(text, n, "%.200s did not answer a PING", name);
+    } else {
+        snprintf(text, n, "the connection to %.200s broke off%s%s", name,
+                 fault[0] == '\0' ? "" : ": ", fault);
+    }
+    return STATUS_UNAVAILABLE;
+}
+
+static bool begin_again(struct dial_call *c) {
+    unsigned most = c->request->attempts == 0 ? ATTEMPTS : c->request->attempts;
+    if (c->sent_items || ++c->attempts >= most) return false;
+    c->sent_end = false;
+    dial_wait(c->dial, c);
+    return true;
+}
+
 // The stream has ended and the call has not, or items of it wait for credit.
-static void lost(struct dial *d, struct dial_call *c, enum http_close why, const char *fault) {
+static void lost(struct dial_call *c, const struct http_stream *s, enum http_close why) {
+    char text[600];
     c->stream = NULL;
     if (c->final != NULL) return;
-    if (why == HTTP_CLOSE_REFUSED && !c->sent_items && !c->headed && ++c->attempts < ATTEMPTS) {
-        c->sent_end = false;
-        dial_wait(d, c);
+    if (why == HTTP_CLOSE_REFUSED && !c->headed) {
+        if (begin_again(c)) return;
+        snprintf(text, sizeof text, "%.200s takes no more calls on this connection", who(s));
+        dial_call_fail_unbegun(c, STATUS_UNAVAILABLE, text);
         return;
     }
-    char text[600];
-    snprintf(text, sizeof text, "the connection to %.255s broke off%s%s", d->address,
-             fault[0] == '\0' ? "" : ": ", fault);
-    dial_call_fail(c, STATUS_UNAVAILABLE, text);
+    enum status status = why_lost(s, text, sizeof text);
+    dial_call_fail(c, status, text);
 }
 
 static void on_closed(struct http_stream *s, enum http_close why) {
     struct dial_call *c = s->user;
-    struct dial *d = http_session_user(s->session);
+    struct dial_conn *dc = conn_of_stream(s);
     s->user = NULL;
-    if (c != NULL) lost(d, c, why, conn_fault(conn_of(s->session)));
-    dial_again(d); // its place is free for one that waits
+    if (c != NULL) lost(c, s, why);
+    pool_call_closed(dc);
+    dial_again(dc->dial); // its place is free for one that waits
 }
 
 const struct http_events DIAL_EVENTS = {
@@ -463,4 +554,5 @@ const struct http_events DIAL_EVENTS = {
     .end = on_end,
     .writable = on_writable,
     .closed = on_closed,
+    .changed = pool_changed,
 };

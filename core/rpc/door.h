@@ -13,12 +13,19 @@
 
 struct rpc_server;
 
+// How the client side looks after its connections, in nanoseconds: see dial_pool.c.
+struct rpc_dial_times {
+    int64_t ping_after, ping_wait, ping_again;
+    int64_t idle; // a connection without calls is closed; 0: the defaults for all of these
+};
+
 struct rpc_options {
     struct directory *directory;
     struct route_slot *api;
     struct route_slot *proxy;
     size_t max_message;       // bytes of one message in; 4 MB
     int64_t default_deadline; // nanoseconds, for unary calls whose caller names none; 30 s
+    struct rpc_dial_times dial_times;
 };
 
 // Sets `deliver` and `user` of every loop; before loop_start.
@@ -34,8 +41,8 @@ struct door rpc_door_proxy(struct rpc_server *s);
 void rpc_routes_changed(struct rpc_server *s);
 size_t rpc_open_calls(struct rpc_server *s); // any thread: calls under way at the front doors
 
-// A port that carries requests to a gRPC server at "host:port" over pooled HTTP/2 connections (client side). The request's
-// path is metadata ":path" of its context when `method` is NULL, else method->path; MSG_JSON bodies go as
+// A port that carries requests to gRPC servers over pooled HTTP/2 connections (client side): `address` is "host:port", or
+// several of them with commas between. The request's path is metadata ":path" of its context when `method` is NULL, else method->path; MSG_JSON bodies go as
 // application/grpc+json.
 struct port *rpc_dial(struct rpc_server *s, struct str address, struct err *err);
 // The same over TLS; `settings` as in rpc/dial_tls.h, empty: without TLS.

@@ -135,6 +135,19 @@ static bool read_code(struct str text, int *status) {
     return true;
 }
 
+// grpc-retry-pushback-ms: a number, or anything else to say "do not" (gRFC A6).
+static uint32_t read_pushback(const struct http_header *headers, size_t count) {
+    struct str text;
+    uint32_t n = 0;
+    if (!http_header_get(headers, count, "grpc-retry-pushback-ms", &text)) return 0;
+    if (text.n == 0 || text.n > 9) return MSG_NEVER;
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] < '0' || text.p[i] > '9') return MSG_NEVER;
+        n = n * 10 + (uint32_t)(text.p[i] - '0');
+    }
+    return n + 1;
+}
+
 bool grpc_status_read(const struct http_header *headers, size_t count, int *status,
                       struct msg_fault **fault) {
     struct str code;
@@ -155,6 +168,7 @@ bool grpc_status_read(const struct http_header *headers, size_t count, int *stat
     percent_decode(&whose, id, false);
     bool detailed = details.n > 0 && base64_decode(&bytes, details);
     *fault = msg_fault_new(buf_str(&message), buf_str(&whose), detailed ? buf_take(&bytes) : NULL);
+    if (*fault != NULL) (*fault)->pushback = read_pushback(headers, count);
     buf_free(&message);
     buf_free(&whose);
     buf_free(&bytes);

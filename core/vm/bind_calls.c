@@ -78,10 +78,12 @@ static int dial(lua_State *L) {
     struct vm *vm = bind_vm(L);
     struct err err = {0};
     size_t number = 0;
-    struct str parts[3] = {bind_str(L, 1), bind_str(L, 2), {"", 0}};
+    bool contract = lua_toboolean(L, 4);
+    struct str parts[4] = {
+        bind_str(L, 1), bind_str(L, 2), {"", 0}, str_of(contract ? "contract" : "")};
     if (!lua_isnoneornil(L, 3)) parts[2] = bind_str(L, 3);
     check_not_bare(vm, L);
-    int status = target_find(vm, TARGET_DIAL, parts, 3, &number, &err);
+    int status = target_find(vm, TARGET_DIAL, parts, 4, &number, &err);
     return push_target(vm, L, status, number, &err);
 }
 
@@ -150,7 +152,7 @@ static struct call_options options_read(struct vm *vm, lua_State *L, int arg,
     struct call_options options = {0};
     vm->scratch_metadata.n = 0;
     vm->scratch_metadata.failed = false;
-    if (route->path != NULL)
+    if (route->path != NULL && route->to.method == NULL)
         metadata_add(&vm->scratch_metadata, str_of(":path"), str_of(route->path));
     if (lua_isnoneornil(L, arg)) return options;
     luaL_checktype(L, arg, LUA_TTABLE);
@@ -162,6 +164,8 @@ static struct call_options options_read(struct vm *vm, lua_State *L, int arg,
     }
     lua_getfield(L, arg, "as_service");
     options.as_service = lua_toboolean(L, -1);
+    lua_getfield(L, arg, "info");
+    options.wants_info = lua_toboolean(L, -1);
     lua_getfield(L, arg, "namespace");
     if (!lua_isnil(L, -1)) {
         if (route->path == NULL)
@@ -171,8 +175,8 @@ static struct call_options options_read(struct vm *vm, lua_State *L, int arg,
     }
     lua_getfield(L, arg, "metadata");
     if (!lua_isnil(L, -1)) add_metadata(vm, L, lua_gettop(L));
-    lua_pop(L, 4);
-    if (route->path != NULL) add_kind(vm, L, arg);
+    lua_pop(L, 5);
+    if (route->path != NULL && route->to.method == NULL) add_kind(vm, L, arg);
     return options;
 }
 
@@ -194,19 +198,23 @@ static struct blob *encode_request(struct vm *vm, lua_State *L, int arg, struct 
     return body;
 }
 
+// A call that could not begin.
 static int push_err(lua_State *L, const struct err *err) {
-    return task_push_fault(L, (int)err->code, str_of(err->text), NULL);
+    int n = task_push_fault(L, (int)err->code, str_of(err->text), NULL);
+    if (err->code != STATUS_UNAVAILABLE) return n;
+    lua_pushliteral(L, "unbegun");
+    return n + 1;
 }
 
-// What call and open begin with: the task and where its call goes. NULL: `*n` values have been pushed (or it yields for
+// What call and open begin with: the task and where its call goes. Target, request and options begin at `arg`. NULL: `*n` values have been pushed (or it yields for
 // good).
-static struct route *begin_call(struct vm *vm, lua_State *L, struct task **t, int *n) {
+static struct route *begin_call(struct vm *vm, lua_State *L, int arg, struct task **t, int *n) {
     struct err err = {0};
-    lua_settop(L, 3);
+    lua_settop(L, arg + 2);
     *t = task_waiting(vm, L, "a call");
     *n = task_refused(vm, *t, L);
     if (*n != 0) return NULL;
-    struct target *target = target_check(vm, L, 1);
+    struct target *target = target_check(vm, L, arg);
     if (target_refresh(vm, target, &err) == 0) return target->route;
     *n = push_err(L, &err);
     return NULL;
@@ -217,7 +225,7 @@ static int call(lua_State *L) {
     struct err err = {0};
     struct task *t;
     int n;
-    struct route *route = begin_call(vm, L, &t, &n);
+    struct route *route = begin_call(vm, L, 1, &t, &n);
     if (route == NULL) return n;
     const struct pb_method *m = route->to.method;
     if (m != NULL && (m->client_streaming || m->server_streaming))
@@ -231,30 +239,57 @@ static int call(lua_State *L) {
     return task_park(vm, t, L, WAIT_CALL);
 }
 
-static int open_stream(lua_State *L) {
-    struct vm *vm = bind_vm(L);
+// The call of open and reopen; its target, request and options begin at `arg`. NULL: as begin_call.
+static struct call *open_call(struct vm *vm, lua_State *L, int arg, struct task **t, int *n) {
     struct err err = {0};
-    struct task *t;
-    int n;
-    struct route *route = begin_call(vm, L, &t, &n);
-    if (route == NULL) return n;
-    struct call_options options = options_read(vm, L, 3, route);
-    struct blob *body = lua_isnil(L, 2) ? NULL : encode_request(vm, L, 2, route);
-    if (route->path != NULL) // there is no contract that would say it; what the options said counts
+    struct route *route = begin_call(vm, L, arg, t, n);
+    if (route == NULL) return NULL;
+    bool texts = route->to.method == NULL;
+    struct call_options options = options_read(vm, L, arg + 2, route);
+    struct blob *body = lua_isnil(L, arg + 1) ? NULL : encode_request(vm, L, arg + 1, route);
+    if (texts) // there is no contract that would say it; what the options said counts
         metadata_add(&vm->scratch_metadata, str_of(":kind"),
                      str_of(body == NULL ? "bidi" : "server"));
-    struct call *c = call_begin(vm, t, route, &options, body, &err);
-    if (c == NULL) return push_err(L, &err);
+    struct call *c = call_begin(vm, *t, route, &options, body, &err);
+    if (c == NULL) *n = push_err(L, &err);
+    return c;
+}
+
+static int open_stream(lua_State *L) {
+    struct vm *vm = bind_vm(L);
+    struct task *t;
+    int n;
+    struct call *c = open_call(vm, L, 1, &t, &n);
+    if (c == NULL) return n;
     struct stream *s = stream_new(vm, t->request, c);
     if (s == NULL) {
         call_abort(vm, c, STATUS_CANCELLED);
         return luaL_error(L, "not enough memory");
     }
-    if (route->path != NULL) s->sends = lua_isnil(L, 2);
+    if (s->method == NULL) s->sends = lua_isnil(L, 2);
     s->out_end = s->end_sent = !s->sends;
     lua_pushboolean(L, 1);
     handle_push(L, &s->handle, vm->stream_mt);
     return 2;
+}
+
+// reopen(stream, target, request or nil, options): no value: it is not a stream that can be begun again.
+static int reopen(lua_State *L) {
+    struct vm *vm = bind_vm(L);
+    struct task *t;
+    int n;
+    struct stream *s = handle_check(vm, L, 1, HANDLE_STREAM, "stream");
+    bool over = s != NULL && s->client && s->call == NULL && !s->used && s->waiters == NULL;
+    if (s != NULL && s->call != NULL) { // another task has done so
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    if (!over || s->request != request_running(vm)) return 0;
+    struct call *c = open_call(vm, L, 2, &t, &n);
+    if (c == NULL) return n;
+    stream_restart(vm, s, c);
+    lua_pushboolean(L, 1);
+    return 1;
 }
 
 // ---- streams
@@ -333,6 +368,7 @@ void bind_calls(struct vm *vm, lua_State *L) {
         {"tls", bind_tls},
         {"call", call},
         {"open", open_stream},
+        {"reopen", reopen},
         {"send", send},
         {"recv", recv},
         {"header", header},

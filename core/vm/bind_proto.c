@@ -74,9 +74,10 @@ static void push_method(lua_State *L, const struct pb_method *m) {
 }
 
 static void push_service(lua_State *L, const struct pb_service *s) {
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 5);
     set_str(L, "name", s->name);
     set_str(L, "full_name", s->full_name);
+    set_str(L, "file", s->file);
     set_str(L, "comment", s->comment);
     lua_createtable(L, (int)s->count, 0);
     for (size_t i = 0; i < s->count; i++) {
@@ -86,8 +87,7 @@ static void push_service(lua_State *L, const struct pb_service *s) {
     lua_setfield(L, -2, "methods");
 }
 
-// contract(): the services of the service's own .proto files, not those of what they import.
-static int contract(lua_State *L) {
+static int push_services(lua_State *L, bool all) {
     struct vm *vm = bind_vm(L);
     const struct source *source = vm_configuration(vm)->source;
     lua_newtable(L);
@@ -95,11 +95,23 @@ static int contract(lua_State *L) {
     int n = 0;
     for (size_t i = 0; i < source->pool->service_count; i++) {
         const struct pb_service *s = &source->pool->services[i];
-        if (!source_owns_proto(source, s->file)) continue;
+        if (!all && !source_owns_proto(source, s->file)) continue;
         push_service(L, s);
         lua_rawseti(L, -2, ++n);
     }
     return 1;
+}
+
+// contract(): the services of the service's own .proto files, not those of what they import.
+static int contract(lua_State *L) { return push_services(L, false); }
+
+// services(): these and all others that its .proto files know.
+static int services(lua_State *L) { return push_services(L, true); }
+
+// disown(file): it is the contract of another server.
+static int disown(lua_State *L) {
+    source_disown_proto(vm_configuration(bind_vm(L))->source, bind_str(L, 1));
+    return 0;
 }
 
 static const char *type_name(enum pb_type type) {
@@ -315,10 +327,19 @@ static int complete(lua_State *L) {
 
 void bind_proto(struct vm *vm, lua_State *L) {
     static const luaL_Reg FUNCTIONS[] = {
-        {"contract", contract},   {"fields", fields},   {"enum_values", enum_values},
-        {"encode", encode},       {"decode", decode},   {"json", json},
-        {"from_json", from_json}, {"new", new_message}, {"complete", complete},
-        {"type", type},           {NULL, NULL},
+        {"contract", contract},
+        {"services", services},
+        {"disown", disown},
+        {"fields", fields},
+        {"enum_values", enum_values},
+        {"encode", encode},
+        {"decode", decode},
+        {"json", json},
+        {"from_json", from_json},
+        {"new", new_message},
+        {"complete", complete},
+        {"type", type},
+        {NULL, NULL},
     };
     bind_functions(vm, L, FUNCTIONS);
     pb_lua_open(L);

@@ -46,21 +46,29 @@
 //   resolve(service, endpoint, version or nil), native(capability, method)
 //                               target (a number, good until the service changes), shape ("unary"
 //                               "server" "client" "bidi"), repeatable | nil, code, message
-//   dial(address, path, tls or nil)   target; bodies are JSON texts, both ways
+//   dial(addresses, path, tls or nil, contract)   as resolve; addresses: "a:1,b:2". Unless `contract` says that
+//                               the method is one of the service's own .proto files, bodies are JSON texts, both ways
 //   tls({ ca =, cert =, key =, name = })   what dial takes as tls: a text that stands for these settings (PEM and the
 //                               server's name; all may be nil)
 //   call(target, request, options) (w)        the response. options or nil: timeout (seconds), metadata
-//                               (strings or lists of strings), as_service (boolean), namespace and kind
-//                               ("unary" "server" "client" "bidi"; only of dialled targets)
+//                               (strings or lists of strings), as_service (boolean), info (boolean),
+//                               namespace and kind ("unary" "server" "client" "bidi"; only of dialled targets).
+//                               With info its results are filled up to seven, then come leading and trailing metadata
 //   open(target, request or nil, options) (w)   a stream
+//   reopen(stream, target, request or nil, options) (w)   begins a stream again that failed with a 6th value;
+//                               nothing when it is none that can be
+//   A failed call may have two more values behind `details`: "unbegun" (the callee has not begun) or "unseen" (a
+//   stream that nothing came from or was sent on), and how long to wait before another attempt: seconds, or false: never
 // Streams; also the third argument of handlers (the second where the client streams)
 //   send(stream, message) (w)
 //   recv(stream) (w)            a message, or nil at the end
 //   close_send(stream), cancel_stream(stream)
 //   header(stream) (w), trailer(stream) (w)   tables
 // Contract
-//   contract()                  list of { name, full_name, comment, methods = list of { name, index, path,
+//   contract()                  list of { name, full_name, file, comment, methods = list of { name, index, path,
 //                               comment, client_streaming, server_streaming, input, output, idempotency } }
+//   services()                  the same of all proto services that the .proto files know
+//   disown(file)                it is another server's contract: contract() leaves it out from now on
 //   fields(type)                list of { name, json_name, number, type ("string", "message", "enum" ...),
 //                               repeated, map, presence, oneof (name or nil), message (full name or nil),
 //                               enum, comment }; nil for an unknown type

@@ -67,7 +67,8 @@ struct blob *bundle_pack(const struct source *s, const struct blob *definition, 
     put(&b, F_HASH, str_of(s->hash));
     for (size_t i = 0; i < s->file_count; i++) put_file(&b, &s->files[i]);
     put(&b, F_DESCRIPTORS, blob_str(s->pool->set));
-    for (size_t i = 0; i < s->proto_count; i++) put(&b, F_PROTOS, s->protos[i]);
+    for (size_t i = 0; i < s->proto_count; i++)
+        if (source_owns_proto(s, s->protos[i])) put(&b, F_PROTOS, s->protos[i]);
     if (definition != NULL) put(&b, F_DEFINITION, blob_str(definition));
     if (b.n > BUNDLE_BYTES) {
         err_set(err, STATUS_INVALID_ARGUMENT, "the bundle of %s is larger than %d MB", s->name,

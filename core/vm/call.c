@@ -109,6 +109,20 @@ static int ask_host(const struct vm *vm, const struct target *t, struct vm_targe
     return to->port == NULL ? -(int)err->code : 0;
 }
 
+// A dialled method of the service's own contract: nil for one that it lacks.
+static int find_contract(struct vm *vm, const struct target *t, struct vm_target *to,
+                         struct err *err) {
+    struct pb_pool *pool = vm->config.source->pool;
+    to->method = pb_find_path(pool, t->parts[1]);
+    if (to->method == NULL) {
+        port_drop(to->port);
+        return err_set(err, STATUS_UNIMPLEMENTED, "the contract has no method %.*s",
+                       (int)t->parts[1].n, t->parts[1].p);
+    }
+    to->pool = pb_pool_hold(pool);
+    return 0;
+}
+
 int target_refresh(struct vm *vm, struct target *t, struct err *err) {
     struct vm_host *host = vm->config.host;
     struct vm_target to = {0};
@@ -116,6 +130,8 @@ int target_refresh(struct vm *vm, struct target *t, struct err *err) {
     if (t->route != NULL && t->epoch == epoch) return 0;
     struct err why = {0};
     int status = ask_host(vm, t, &to, &why);
+    if (status == 0 && t->kind == TARGET_DIAL && t->parts[3].n > 0)
+        status = find_contract(vm, t, &to, &why);
     if (status == 0 && t->route != NULL && t->route->to.port == to.port &&
         t->route->to.method == to.method &&
         t->route->to.version == to.version) { // another service has changed
@@ -232,7 +248,8 @@ static void timer_due(struct vm *vm, struct timer *timer) {
 }
 
 static struct msg_context *call_context(struct vm *vm, struct task *t,
-                                        const struct call_options *options, int64_t deadline) {
+                                        const struct call_options *options, int64_t deadline,
+                                        bool abroad) {
     const struct request *r = t->request;
     struct msg_context *c = msg_context_copy(r->context);
     if (c == NULL) return NULL;
@@ -247,14 +264,15 @@ static struct msg_context *call_context(struct vm *vm, struct task *t,
         blob_drop(c->account);
         c->account = NULL;
     }
-    if (options->ns.n > 0) {
+    if (options->ns.n > 0 || abroad) { // others need not know where we live
         blob_drop(c->ns);
-        c->ns = blob_new(options->ns.p, options->ns.n);
+        c->ns = options->ns.n > 0 ? blob_new(options->ns.p, options->ns.n) : NULL;
     }
     return c;
 }
 
-static struct call *call_new(struct vm *vm, struct request *r, struct route *route) {
+static struct call *call_new(struct vm *vm, struct request *r, struct route *route,
+                             bool wants_info) {
     struct call *c = vm_alloc(vm, sizeof *c);
     if (c == NULL) return NULL;
     if (handle_add(vm, &c->handle, HANDLE_CALL) != 0) {
@@ -262,6 +280,7 @@ static struct call *call_new(struct vm *vm, struct request *r, struct route *rou
         return NULL;
     }
     c->request = r;
+    c->wants_info = wants_info;
     c->route = route_hold(route);
     c->timer.due = timer_due;
     c->next = r->calls;
@@ -304,7 +323,14 @@ static struct message *call_request(struct vm *vm, struct task *t, struct call *
         m->contract = pb_pool_hold(c->route->to.pool);
         m->drop_contract = pb_pool_drop;
     }
-    m->context = call_context(vm, t, options, deadline);
+    if (c->route->path != NULL) {
+        m->most = vm->config.limits.message;
+        m->attempts =
+            m->method != NULL; // texts have no contract that would say what may be repeated
+    }
+    // Without a contract it is a Mica that is called (the command line does): it wants the namespace.
+    bool abroad = c->route->path != NULL && m->method != NULL;
+    m->context = call_context(vm, t, options, deadline, abroad);
     if (m->context == NULL) {
         message_delete(m);
         return NULL;
@@ -337,7 +363,7 @@ struct call *call_begin(struct vm *vm, struct task *t, struct route *route,
         limit = clock_now() + (int64_t)(options->timeout * NS_PER_SECOND);
         if (deadline == 0 || limit < deadline) deadline = limit;
     }
-    struct call *c = call_new(vm, t->request, route);
+    struct call *c = call_new(vm, t->request, route, options->wants_info);
     if (c == NULL || (limit != 0 && vm_timer_set(vm, &c->timer, limit) != 0)) {
         blob_drop(take_body);
         if (c != NULL) call_free(vm, c);
@@ -363,8 +389,10 @@ static void answered(struct vm *vm, struct call *c, struct message *m) {
         return;
     }
     t->wait.call = NULL;
+    struct message *info = c->wants_info ? m : NULL;
     if (m->status == 0) {
         t->wait.message = m;
+        t->wait.info = info;
         t->wait.route = route_hold(c->route);
         t->wait.type = method == NULL ? NULL : method->output;
         t->wait.json = method == NULL;
@@ -374,8 +402,9 @@ static void answered(struct vm *vm, struct call *c, struct message *m) {
         t->wait.status = m->status;
         t->wait.text = "";
         t->wait.fault = m->fault;
+        t->wait.info = info;
         m->fault = NULL;
-        message_delete(m);
+        if (info == NULL) message_delete(m);
     }
     c->waiter = NULL;
     call_free(vm, c);

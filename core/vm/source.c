@@ -67,6 +67,7 @@ void source_drop(struct source *s) {
     for (size_t i = 0; i < s->proto_count; i++) free((void *)s->protos[i].p);
     free(s->files);
     free(s->protos);
+    free(s->foreign);
     free(s->name);
     free(s->folder);
     if (s->pool != NULL) pb_pool_drop(s->pool);
@@ -91,9 +92,14 @@ const struct source_file *source_file(const struct source *s, struct str path) {
 
 bool source_owns_proto(const struct source *s, struct str proto_file) {
     for (size_t i = 0; i < s->proto_count; i++) {
-        if (str_equal(s->protos[i], proto_file)) return true;
+        if (str_equal(s->protos[i], proto_file)) return !atomic_load(&s->foreign[i]);
     }
     return false;
+}
+
+void source_disown_proto(const struct source *s, struct str proto_file) {
+    for (size_t i = 0; i < s->proto_count; i++)
+        if (str_equal(s->protos[i], proto_file)) atomic_store(&s->foreign[i], true);
 }
 
 // ---- collecting
@@ -152,6 +158,10 @@ int gather_proto(struct source *s, struct str name) {
     struct str *protos = realloc(s->protos, (s->proto_count + 1) * sizeof *protos);
     if (protos == NULL) return -STATUS_RESOURCE_EXHAUSTED;
     s->protos = protos;
+    atomic_bool *foreign = realloc(s->foreign, (s->proto_count + 1) * sizeof *foreign);
+    if (foreign == NULL) return -STATUS_RESOURCE_EXHAUSTED;
+    s->foreign = foreign;
+    atomic_init(&foreign[s->proto_count], false);
     char *copy = strndup(name.p, name.n);
     if (copy == NULL) return -STATUS_RESOURCE_EXHAUSTED;
     s->protos[s->proto_count++] = (struct str){copy, name.n};

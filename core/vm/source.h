@@ -18,8 +18,10 @@ struct source {
     struct source_file *files; // by path
     size_t file_count;
     struct pb_pool *pool;
-    // Names, as in the descriptors, of the service's own .proto files (not what they import).
+    // Names, as in the descriptors, of the .proto files in its folder (not what they import). Those of other servers, which
+    // the service only dials, are told apart when main.lua is read: source_disown_proto.
     struct str *protos;
+    atomic_bool *foreign;
     size_t proto_count;
     char hash[65]; // SHA-256, hex
 };
@@ -37,3 +39,5 @@ struct source *source_hold(struct source *s);
 void source_drop(struct source *s);
 const struct source_file *source_file(const struct source *s, struct str path); // NULL when absent
 bool source_owns_proto(const struct source *s, struct str proto_file);
+// The file is another server's contract. Any thread; what main.lua says never changes, so saying it again changes nothing.
+void source_disown_proto(const struct source *s, struct str proto_file);

@@ -46,6 +46,28 @@ struct stream *stream_new(struct vm *vm, struct request *r, struct call *c) {
     return s;
 }
 
+void stream_restart(struct vm *vm, struct stream *s, struct call *c) {
+    assert(s->client && s->call == NULL && !s->used && s->in_first == NULL && s->waiters == NULL);
+    route_drop(vm, s->route);
+    s->route = route_hold(c->route);
+    s->method = c->route->to.method;
+    s->call = c;
+    c->stream = s;
+    msg_fault_delete(s->fault);
+    blob_drop(s->headers);
+    blob_drop(s->trailers);
+    s->fault = NULL;
+    s->headers = s->trailers = NULL;
+    s->status = 0;
+    s->headers_known = s->in_end = false;
+    s->window = MSG_WINDOW;
+    s->taken = 0;
+    if (s->out_end && s->sends) {
+        s->end_sent = false;
+        stream_close_send(vm, s);
+    }
+}
+
 // ---- waiters
 
 static void waiter_add(struct stream *s, struct task *t) {
@@ -136,6 +158,7 @@ static void transmit(struct vm *vm, struct stream *s, struct blob *body) {
         request_send_headers(vm, s->request);
         s->request->headers_sent = true;
     }
+    s->used = true;
     s->window -= message_weight(body);
     send_message(vm, s, MSG_ITEM, body, 0);
 }
@@ -193,6 +216,7 @@ static void overflow(struct vm *vm, struct stream *s) {
 }
 
 void stream_item(struct vm *vm, struct stream *s, struct message *take) {
+    s->used = true;
     if (s->in_end) {
         message_delete(take);
         return;
@@ -251,6 +275,7 @@ static void headers_known(struct vm *vm, struct stream *s, struct blob *take) {
 }
 
 void stream_headers(struct vm *vm, struct stream *s, struct message *take) {
+    s->used = true;
     headers_known(vm, s, take->metadata);
     take->metadata = NULL;
     message_delete(take);
@@ -263,17 +288,33 @@ static void senders_fail(struct vm *vm, struct stream *s) {
     }
 }
 
+// It has come to nothing so far, and may yet come to something: who wants its headers hears of the failure.
+static bool can_restart(const struct stream *s) {
+    return s->client && s->call == NULL && s->status == STATUS_UNAVAILABLE && !s->used;
+}
+
+static void header_waiters_fail(struct vm *vm, struct stream *s) {
+    struct task *t;
+    while ((t = waiter_first(s, WAIT_HEADER)) != NULL) task_fault(vm, t, s->status, s->fault);
+}
+
 void stream_response(struct vm *vm, struct stream *s, struct message *take) {
     struct message *m = take;
     bool single = s->method == NULL ? m->body != NULL : !s->method->server_streaming;
     call_free(vm, s->call);
-    headers_known(vm, s, m->leading);
-    m->leading = NULL;
     s->trailers = m->metadata;
     m->metadata = NULL;
     s->status = m->status;
     s->fault = m->fault;
     m->fault = NULL;
+    if (s->fault != NULL && s->used) {
+        s->fault->again = MSG_AGAIN_NO;
+    } else if (s->fault != NULL && s->fault->again == MSG_AGAIN_NO) {
+        s->fault->again = MSG_AGAIN_UNSEEN;
+    }
+    if (can_restart(s)) header_waiters_fail(vm, s);
+    headers_known(vm, s, m->leading);
+    m->leading = NULL;
     if (single && m->status == 0) {
         stream_item(vm, s, m);
     } else {
@@ -388,6 +429,7 @@ int stream_metadata(struct vm *vm, struct stream *s, struct task *t, lua_State *
     if (!s->client)
         return luaL_error(
             L, "a handler reads the request's metadata from ctx, and sets its own there");
+    if (!trailer && can_restart(s)) return push_end(s, L);
     if (trailer ? s->call == NULL : s->headers_known) {
         lua_pushboolean(L, 1);
         metadata_push(L, trailer ? s->trailers : s->headers);

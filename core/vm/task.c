@@ -77,6 +77,7 @@ static void wait_clear(struct task *t) {
     struct wait *w = &t->wait;
     if (w->stream != NULL) stream_forget(w->stream, t);
     blob_drop(w->blob);
+    if (w->info != w->message) message_delete(w->info);
     message_delete(w->message);
     msg_fault_delete(w->fault);
 }
@@ -221,6 +222,8 @@ static struct msg_fault *fault_copy(const struct msg_fault *from) {
     if (from == NULL) return NULL;
     struct msg_fault *f =
         msg_fault_new(blob_str(from->text), blob_str(from->id), blob_hold(from->details));
+    if (f != NULL) f->again = from->again;
+    if (f != NULL) f->pushback = from->pushback;
     return f;
 }
 
@@ -270,6 +273,19 @@ struct task *task_waiting(struct vm *vm, lua_State *L, const char *function) {
     return t;
 }
 
+// What the caller should know before it tries again: "unbegun", "unseen" or nil; the seconds to wait, false (never) or nil.
+static void push_repeat(lua_State *L, const struct msg_fault *fault) {
+    static const char *const AGAIN[] = {NULL, "unbegun", "unseen"};
+    lua_pushstring(L, AGAIN[fault->again]); // nil for NULL
+    if (fault->pushback == 0) {
+        lua_pushnil(L);
+    } else if (fault->pushback == MSG_NEVER) {
+        lua_pushboolean(L, 0);
+    } else {
+        lua_pushnumber(L, (fault->pushback - 1) / 1000.0);
+    }
+}
+
 int task_push_fault(lua_State *L, int status, struct str text, const struct msg_fault *fault) {
     lua_pushboolean(L, 0);
     lua_pushstring(L, status_name(status));
@@ -284,7 +300,9 @@ int task_push_fault(lua_State *L, int status, struct str text, const struct msg_
     } else {
         lua_pushnil(L);
     }
-    return 5;
+    if (fault == NULL || (fault->again == MSG_AGAIN_NO && fault->pushback == 0)) return 5;
+    push_repeat(L, fault);
+    return 7;
 }
 
 int task_refused(struct vm *vm, struct task *t, lua_State *L) {
@@ -330,6 +348,14 @@ int task_push_message(struct vm *vm, struct task *t, lua_State *L) {
     return n;
 }
 
+// Behind the `n` values of an answer: its leading and trailing metadata, as the 8th and 9th.
+static int push_info(lua_State *L, int n, const struct message *answer) {
+    for (; n < 7; n++) lua_pushnil(L);
+    metadata_push(L, answer->leading);
+    metadata_push(L, answer->metadata);
+    return n + 2;
+}
+
 // Moves what the task goes on with to its coroutine; the number of values.
 static int push_wake(struct vm *vm, struct task *t, lua_State *L) {
     struct wait *w = &t->wait;
@@ -350,6 +376,7 @@ static int push_wake(struct vm *vm, struct task *t, lua_State *L) {
         n = 2;
         break;
     }
+    if (w->info != NULL) n = push_info(L, n, w->info);
     lua_settop(t->co, 0);
     lua_xmove(L, t->co, n);
     return n;

@@ -49,15 +49,15 @@ struct route {
     struct vm_target to; // pool and method are NULL for dialled servers
     struct codec *codec; // made at the first use; NULL for the VM's own two
     char *label;         // "service posts", for messages
-    char *path;          // of a dialled server's method
+    char *path;          // of a dialled server's method; NULL: the call stays here
 };
 
 // What core.resolve, native and dial answered: asks again when the services have changed.
 struct target {
     enum { TARGET_SERVICE, TARGET_NATIVE, TARGET_DIAL } kind;
-    char *key; // what it is found by; the strings below lie in it
-    struct str
-        parts[4]; // namespace, service, version, endpoint | capability, method | address, path, tls
+    char *key;           // what it is found by; the strings below lie in it
+    struct str parts[4]; // namespace, service, version, endpoint | capability, method |
+                         // address, path, "contract" where the method is in our own
     struct route *route; // NULL: could not be resolved
     uint64_t epoch;      // of the host when it was resolved
 };
@@ -93,7 +93,8 @@ struct wait {
     int64_t until;         // WAIT_SLEEP
     struct blob *blob;     // what to send, or metadata
     struct message *message;
-    struct route *route; // whose codec reads the message; NULL: the service's own
+    struct message *info; // the answer whose metadata the caller wants; may be `message`
+    struct route *route;  // whose codec reads the message; NULL: the service's own
     const struct pb_message *type;
     bool json; // the message's encoding
     int status;
@@ -168,6 +169,7 @@ struct call {
     struct call *next, **link;
     struct route *route;
     struct task *waiter;   // unary
+    bool wants_info;       // with the metadata of the answer
     struct stream *stream; // else
     struct timer timer;
 };
@@ -191,6 +193,7 @@ struct stream {
     int status;    // client: how the call ended
     struct msg_fault *fault;
     bool headers_known;
+    bool used; // client: something was received, or sent besides the request
     struct blob *headers, *trailers;
     struct task *waiters; // oldest first
 };

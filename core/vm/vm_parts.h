@@ -92,7 +92,7 @@ int task_refused(struct vm *vm, struct task *t, lua_State *L);
 // Ends the C function: `return task_park(...)`. Set what t->wait needs before.
 int task_park(struct vm *vm, struct task *t, lua_State *L, enum wait_kind kind);
 int task_push_fault(lua_State *L, int status, struct str text,
-                    const struct msg_fault *fault); // 5 values
+                    const struct msg_fault *fault); // 5 values, 7 where it may be tried again
 int task_push_message(struct vm *vm, struct task *t,
                       lua_State *L);         // true and t->wait.message decoded, or a fault
 int64_t task_deadline(const struct task *t); // the nearest of its own and its request's; 0: none
@@ -118,6 +118,7 @@ void targets_free(struct vm *vm);
 struct call_options {
     double timeout; // seconds; 0: none
     bool as_service;
+    bool wants_info; // unary: the metadata of the answer
     struct str
         ns; // dialled servers only: the namespace that is asked for; empty: the request's own
 };
@@ -135,6 +136,8 @@ void call_send(struct call *c, struct message *take); // accepts NULL
 // ---- stream.c
 struct stream *stream_new(struct vm *vm, struct request *r,
                           struct call *c); // c NULL: the server's side
+// A client's stream that failed while it was fresh goes on with another call.
+void stream_restart(struct vm *vm, struct stream *s, struct call *c);
 void stream_free(struct vm *vm, struct stream *s, int status,
                  const char *text); // who waits for it fails
 void stream_item(struct vm *vm, struct stream *s, struct message *take);

@@ -8,7 +8,8 @@ local core = ...
 local errors = core.use("mica.errors")
 local suggest = core.use("mica.suggest")
 local streams = core.use("mica.stream")
-local received, check = errors.received, errors.check
+local attempts = core.use("mica.attempts")
+local received, pause = errors.received, attempts.pause
 
 local error, type, rawset, setmetatable = error, type, rawset, setmetatable
 local call, current = core.call, core.current
@@ -23,10 +24,10 @@ local M = {}
 ---@field metadata? table<string, string|string[]>
 ---@field version? string
 ---@field as? "service" leave the user's account behind
----@field wait? true|mica.Duration for an instance, when none runs
+---@field wait? true|mica.Duration for an instance when none runs, for a server that cannot be reached
+---@field info? table of a unary call: gets `header` and `trailer`, the response metadata, also when the call fails
 
-local OPTIONS = { timeout = true, retries = true, metadata = true, version = true, as = true, wait = true }
-local RETRIES = 2
+local OPTIONS = { timeout = true, retries = true, metadata = true, version = true, as = true, wait = true, info = true }
 
 -- ---- options ------------------------------------------------------------------------------------------------------------
 
@@ -41,42 +42,57 @@ local function read_options(opts)
   if type(opts) ~= "table" then error("the options of a call are a table, such as { timeout = \"2s\" }", 3) end
   suggest.check_keys("a call", opts, OPTIONS, 4)
   if opts.as ~= nil and opts.as ~= "service" then error('the option "as" of a call can only be "service"', 3) end
-  local o = { version = opts.version, retries = opts.retries or RETRIES }
-  if opts.wait then o.wait = opts.wait == true and math.huge or duration(opts.wait, "wait") end
+  local info, retries = opts.info, opts.retries
+  if info ~= nil and type(info) ~= "table" then error('the option "info" of a call is a table to fill in', 3) end
+  if retries ~= nil and (type(retries) ~= "number" or retries < 0) then
+    error('the option "retries" of a call is a number, 0 or more', 3)
+  end
+  local o = { version = opts.version, retries = retries or attempts.RETRIES, info = info }
+  if opts.wait then
+    o.wait, o.started = opts.wait == true and math.huge or duration(opts.wait, "wait"), core.monotonic()
+  end
   o.core = {
     timeout = opts.timeout and duration(opts.timeout, "timeout"),
     metadata = opts.metadata,
     as_service = opts.as == "service" or nil,
+    info = info ~= nil or nil,
   }
+  if o.core.timeout then o.ends = core.monotonic() + o.core.timeout end
   return o
 end
 
-local DEFAULTS = { retries = RETRIES }
+local DEFAULTS = { retries = attempts.RETRIES }
 
--- ---- attempts -----------------------------------------------------------------------------------------------------------
-
--- Waits 50 ms, then 100 and so on, a bit more or less so that callers do not come back all at once.
-local function back_off(attempt)
-  local random = core.random(1):byte() / 255
-  check(core.sleep(math.min(0.05 * 2 ^ attempt, 2) * (0.5 + random)))
+-- What a dialled stub adds to all calls.
+local function with_defaults(method, o)
+  local defaults = method.defaults
+  if not defaults and not (method.dialled and o.version) then return o end
+  if o == DEFAULTS then o = { retries = o.retries, core = {} } end
+  if defaults then
+    o.core.namespace = defaults.namespace
+    o.core.metadata = core.use("mica.dial").merge(defaults.metadata, o.core.metadata)
+  end
+  if o.version then o.core.metadata = core.use("mica.dial").merge(o.core.metadata, { ["mica-version"] = o.version }) end
+  return o
 end
 
--- Where the method's calls go. A service that does not run (yet) is asked for again: nothing has begun.
-local function find_target(method, o)
-  local attempt, started = 0, nil
+-- ---- calls --------------------------------------------------------------------------------------------------------------
+
+-- Whose errors these are.
+local function raise(method, code, message, id, details)
+  error(received(method.from or method.service, code, message, id or method.id, details), 0)
+end
+
+-- Where the method's calls go, its shape, and the number of the attempt. A service that does not run (yet) is asked for again.
+local function find_target(method, o, attempt)
   while true do
     local target, shape, third = method.resolve(method.service, method.name, o.version)
     if target then
       method.idempotent = third == true
-      return target, shape
+      return target, shape, attempt
     end
-    local code, message = shape, third
-    if code ~= "UNAVAILABLE" then error(method.misuse and message or received(method.service, code, message), 0) end
-    started = started or core.monotonic()
-    if attempt >= o.retries and not (o.wait and core.monotonic() - started < o.wait) then
-      error(received(method.service, code, message), 0)
-    end
-    back_off(math.min(attempt, 5))
+    if shape ~= "UNAVAILABLE" and method.misuse then error(third, 0) end
+    if not pause(o, attempt, false, shape, "unbegun") then raise(method, shape, third) end
     attempt = attempt + 1
   end
 end
@@ -84,27 +100,45 @@ end
 local try_unary
 
 -- `first` is the response, or the code of the failure.
-local function answer(method, request, o, attempt, ok, first, ...)
+local function answer(method, request, o, attempt, ok, first, message, id, details, again, pushback, header, trailer)
+  if o.info then o.info.header, o.info.trailer = header or {}, trailer or {} end
   if ok then return first end
-  if first == "UNAVAILABLE" and method.idempotent and attempt < o.retries then
-    back_off(attempt)
-    return try_unary(method, request, o, attempt + 1)
-  end
-  error(received(method.service, first, ...), 0)
+  if not pause(o, attempt, method.idempotent, first, again, pushback) then raise(method, first, message, id, details) end
+  return try_unary(method, request, o, attempt + 1)
 end
 
 function try_unary(method, request, o, attempt)
-  local target, shape = find_target(method, o)
+  local target, shape, now = find_target(method, o, attempt)
   if shape ~= "unary" then
     error(("%s.%s is a stream: use mica.client.stream"):format(method.service, method.name), 0)
   end
-  return answer(method, request, o, attempt, call(target, request, o.core))
+  local options = o.core
+  if now > 0 then options = attempts.options(o) end
+  return answer(method, request, o, now, call(target, request, options))
 end
 
-local function open(method, request, opts, takes_request)
-  local o = opts == nil and DEFAULTS or read_options(opts)
-  local target = find_target(method, o)
-  return streams.open(method.service, target, takes_request and (request or {}) or nil, o.core)
+-- Begins a stream again that has come to nothing so far; false: it stays as it is.
+local function again(stream, opened, code, hint, pushback)
+  local method, o = opened.method, opened.o
+  while pause(o, opened.attempt, method.idempotent and hint == "unseen", code, hint, pushback) do
+    local target, _, attempt = find_target(method, o, opened.attempt + 1)
+    opened.attempt = attempt
+    local ok, message, id, details
+    ok, code, message, id, details, hint, pushback = core.reopen(stream, target, opened.request, attempts.options(o))
+    if ok then return true end
+    if ok == nil then return false end
+    if not hint then raise(method, code, message, id, details) end
+  end
+  return false
+end
+
+local function open(method, request, o)
+  if o.info then error("a stream has header() and trailer(): the option \"info\" is for unary calls", 3) end
+  local target, shape, attempt = find_target(method, o, 0)
+  local opened = { from = method.from or method.service, id = method.id, method = method, o = o, attempt = attempt,
+    again = again }
+  if shape == "server" then opened.request = request or {} end
+  return streams.open(opened, target, opened.request, o.core)
 end
 
 -- ---- stubs --------------------------------------------------------------------------------------------------------------
@@ -126,17 +160,21 @@ local function new_function(method, stub)
   return function(request, opts)
     check_request(method, request, stub)
     local target, shape, idempotent = method.resolve(method.service, method.name)
-    if not target then shape = select(2, find_target(method, opts == nil and DEFAULTS or read_options(opts))) end
+    if not target then
+      shape = select(2, find_target(method, with_defaults(method, opts == nil and DEFAULTS or read_options(opts)), 0))
+    end
     if shape == "unary" then
-      if opts ~= nil or not target then
-        return try_unary(method, request or {}, opts == nil and DEFAULTS or read_options(opts), 0)
+      if opts ~= nil or not target or method.defaults then
+        return try_unary(method, request or {}, with_defaults(method, opts == nil and DEFAULTS or read_options(opts)), 0)
       end
       method.idempotent = idempotent == true
       return answer(method, request or {}, DEFAULTS, 0, call(target, request or {}))
     end
-    if shape == "server" then return open(method, request, opts, true) end
-    if opts ~= nil then error(("%s.%s sends a stream: its only argument is options"):format(method.service, method.name), 2) end
-    return open(method, nil, request, false)
+    if shape ~= "server" then
+      if opts ~= nil then error(("%s.%s sends a stream: its only argument is options"):format(method.service, method.name), 2) end
+      request, opts = nil, request
+    end
+    return open(method, request, with_defaults(method, opts == nil and DEFAULTS or read_options(opts)))
   end
 end
 
@@ -147,8 +185,14 @@ function stub_mt.__index(stub, name)
   local about = about_stubs[stub]
   if type(name) ~= "string" then error("a stub is indexed with the names of methods", 2) end
   local full = about.prefix .. name
-  local method = { resolve = about.resolve, service = about.service, name = full, misuse = about.misuse }
-  if current() then -- not while main.lua loads: services come and go after it
+  local method = { resolve = about.resolve, service = about.service, name = full, misuse = about.misuse,
+    from = about.from, defaults = about.defaults, dialled = about.dialled }
+  if about.methods then
+    method.id = about.service .. "." .. name -- of errors that do not say whose they are
+    if not about.methods[name] then
+      error(('the proto service "%s" has no method "%s"%s'):format(about.service, name, suggest.hint(name, about.methods)), 2)
+    end
+  elseif current() then -- not while main.lua loads: services come and go after it
     local target, code, message = about.resolve(about.service, full)
     if not target and code ~= "UNAVAILABLE" then
       error(about.misuse and message or received(about.service, code, message), 2)
@@ -225,18 +269,19 @@ function M.stream(service, name, request, opts)
   local method = method_of("stream", service, name)
   check_request(method, request)
   local o = opts == nil and DEFAULTS or read_options(opts)
-  local target, shape = find_target(method, o)
+  local _, shape = find_target(method, o, 0)
   if shape == "unary" then error(("%s.%s is no stream: use mica.client.call"):format(service, name), 2) end
-  return streams.open(service, target, shape == "server" and (request or {}) or nil, o.core)
+  return open(method, request, o)
 end
 
 -- ---- other servers ------------------------------------------------------------------------------------------------------
 
----@class mica.Dialled a gRPC server at an address; requests and answers are JSON texts
-local Dialled = {}
-Dialled.__index = Dialled
-
-local DIAL_OPTIONS = { json = true, metadata = true, namespace = true, tls = true }
+---@class mica.DialOptions
+---@field proto? string the server's proto service ("weather.Weather"), or the file in proto/ that holds it
+---@field json? true instead of a contract: messages are JSON texts
+---@field metadata? table<string, string|string[]> of all calls
+---@field namespace? string of another Mica
+---@field tls? true|mica.DialTls
 
 ---@class mica.DialTls how the server is known, and who calls; PEM texts
 ---@field ca? string who vouches for the server; default: those whom the system trusts
@@ -244,90 +289,12 @@ local DIAL_OPTIONS = { json = true, metadata = true, namespace = true, tls = tru
 ---@field key? string its private key
 ---@field name? string whom the server's certificate must be for; default: the address's host
 
-local TLS_OPTIONS = { ca = true, cert = true, key = true, name = true }
-
--- What core.dial takes for the option `tls`.
-local function dial_tls(tls)
-  if tls == nil or tls == false then return nil end
-  if tls == true then tls = {} end
-  if type(tls) ~= "table" then error("mica.client.dial: tls is true or a table, got " .. type(tls), 3) end
-  suggest.check_keys("mica.client.dial's tls", tls, TLS_OPTIONS, 4)
-  for key, value in pairs(tls) do
-    if type(value) ~= "string" then
-      error(("mica.client.dial: tls.%s is a text, got %s"):format(key, type(value)), 3)
-    end
-  end
-  if (tls.cert == nil) ~= (tls.key == nil) then error("mica.client.dial: tls.cert and tls.key belong together", 3) end
-  return core.tls(tls)
-end
-
---- A gRPC server that speaks JSON texts.
----@param address string "localhost:8081"
----@param opts { json: true, metadata?: table<string, string>, namespace?: string, tls?: true|mica.DialTls }
----@return mica.Dialled
-function M.dial(address, opts)
-  if type(address) ~= "string" then error('mica.client.dial wants an address, such as "localhost:8081"', 2) end
-  if type(opts) ~= "table" or opts.json ~= true then
-    error("mica.client.dial wants { json = true }: calls with a contract are not supported by this version", 2)
-  end
-  suggest.check_keys("mica.client.dial", opts, DIAL_OPTIONS, 3)
-  return setmetatable({
-    address = address, metadata = opts.metadata, namespace = opts.namespace, tls = dial_tls(opts.tls),
-  }, Dialled)
-end
-
-local function dial_target(dialled, path, json)
-  if type(path) ~= "string" or path:sub(1, 1) ~= "/" then error('a path is needed, such as "/posts.Posts/Read"', 3) end
-  if type(json) ~= "string" then error("the request is a JSON text, got " .. type(json), 3) end
-  local target, code, message = core.dial(dialled.address, path, dialled.tls)
-  if not target then error(received(dialled.address, code, message), 0) end
-  return target
-end
-
--- Besides the options of every call: kind, of a method whose contract is not known here.
-local function split_kind(opts)
-  local rest = {}
-  for key, value in pairs(opts) do
-    if key ~= "kind" then rest[key] = value end
-  end
-  return rest, opts.kind
-end
-
-local function dial_options(dialled, opts)
-  local kind
-  if opts ~= nil then opts, kind = split_kind(opts) end
-  local o = opts == nil and {} or read_options(opts).core
-  o.namespace, o.kind = dialled.namespace, kind
-  if dialled.metadata then
-    local all = {}
-    for key, value in pairs(dialled.metadata) do all[key] = value end
-    for key, value in pairs(o.metadata or {}) do all[key] = value end
-    o.metadata = all
-  end
-  return o
-end
-
---- A unary call.
----@param path string "/posts.Posts/Read"
----@param json string
----@param opts? mica.CallOptions
----@return string
-function Dialled:call(path, json, opts)
-  local target = dial_target(self, path, json)
-  local ok, text, message, id, details = call(target, json, dial_options(self, opts))
-  if not ok then error(received(self.address, text, message, id, details), 0) end
-  return text
-end
-
---- Opens a stream; the messages are JSON texts. `json` is nil where the method takes a stream. With `kind` ("unary",
---- "server", "client", "bidi") it may be a call of any kind, also one that answers once or never.
----@param path string
----@param json? string
----@param opts? mica.CallOptions
----@return mica.Stream
-function Dialled:stream(path, json, opts)
-  local target = dial_target(self, path, json or "")
-  return streams.open(self.address, target, json, dial_options(self, opts))
+--- gRPC servers elsewhere; the addresses stand in uses.dial. With `proto` it gives a stub, as mica.client does.
+---@param addresses string|string[] "weather:50051"; calls are spread over several
+---@param opts mica.DialOptions
+---@return table<string, function>|mica.Dialled
+function M.dial(addresses, opts)
+  return core.use("mica.dial").dial({ new_stub = new_stub, read_options = read_options }, addresses, opts)
 end
 
 return setmetatable(M, { __call = new_client })

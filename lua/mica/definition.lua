@@ -121,6 +121,35 @@ local function check_uses(uses)
   for key, list in sorted(uses or {}) do want_list(list, key, "uses." .. key) end
 end
 
+-- Which addresses may be dialled: function(address) -> boolean. "*" stands for all, within an address for anything but ":".
+local function dial_grants(list)
+  local exact, patterns = {}, {}
+  for _, granted in ipairs(list) do
+    exact[granted] = true
+    if granted:find("*", 1, true) then
+      patterns[#patterns + 1] = granted == "*" and "" or "^" .. escaped(granted):gsub("%%%*", "[^:]*") .. "$"
+    end
+  end
+  return function(address)
+    if exact[address] then return true end
+    for _, pattern in ipairs(patterns) do
+      if address:find(pattern) then return true end
+    end
+    return false
+  end
+end
+
+-- nil: none. What main.lua has dialled while it was loaded must be among them.
+local function check_dials(uses)
+  local granted = uses and uses.dial and dial_grants(uses.dial)
+  for _, address in ipairs(core.dialled or {}) do
+    if not (granted and granted(address)) then
+      fail(nil, '"%s" is dialled, but the definition does not say so: uses = { dial = { "%s" } }', address, address)
+    end
+  end
+  return granted
+end
+
 local function check_json(json)
   want(json, "table", "json", "json")
   check_keys("json", json or {}, { names = true, defaults = true, int64 = true })
@@ -142,6 +171,15 @@ end
 
 -- ---- the contract --------------------------------------------------------------------------------------------------------
 
+local function add_methods(c, service)
+  for _, method in ipairs(service.methods) do
+    service.by_name[method.name] = method
+    method.service, method.endpoint = service, service.shown .. "." .. method.name
+    c.methods[method.endpoint], c.methods[service.full_name .. "." .. method.name] = method, method
+    c.names[#c.names + 1] = method.endpoint
+  end
+end
+
 -- The contract by what authors call things: services and methods by short name (where only one has it) and by full name.
 local function read_contract()
   local c = { services = {}, ambiguous = {}, methods = {}, list = {}, names = {} }
@@ -154,12 +192,7 @@ local function read_contract()
     c.services[service.full_name] = service
     service.by_name = {}
     service.shown = c.ambiguous[service.name] and service.full_name or service.name
-    for _, method in ipairs(service.methods) do
-      service.by_name[method.name] = method
-      method.service, method.endpoint = service, service.shown .. "." .. method.name
-      c.methods[method.endpoint], c.methods[service.full_name .. "." .. method.name] = method, method
-      c.names[#c.names + 1] = method.endpoint
-    end
+    add_methods(c, service)
   end
   return c
 end
@@ -199,6 +232,22 @@ local function check_handlers(c, handlers)
       want(fn, "function", method, "handlers." .. name .. "." .. method)
     end
   end
+end
+
+-- In a service that dials, a .proto file none of whose services has a handler is the contract of another server: its
+-- methods are none of ours. (Where nothing at all has a handler, that was most likely forgotten.)
+local function disown_others(c, uses)
+  local own, list = {}, {}
+  if not (uses and uses.dial and uses.dial[1]) then return end
+  for _, service in ipairs(c.list) do
+    if service.handlers then own[service.file] = true end
+  end
+  if not next(own) then return end
+  for _, service in ipairs(c.list) do
+    if own[service.file] then list[#list + 1] = service else core.disown(service.file) end
+  end
+  c.list, c.methods, c.names = list, {}, {}
+  for _, service in ipairs(list) do add_methods(c, service) end
 end
 
 local function warnings(c)
@@ -311,9 +360,10 @@ local function check(def)
   want(def.on_stop, "function", "on_stop", "on_stop")
   local c = read_contract()
   check_handlers(c, def.handlers)
+  disown_others(c, def.uses)
   check_public(c, def.public)
   check_endpoints(c, def.endpoints)
-  return c, check_limits(def.limits), check_wrap(def.wrap)
+  return c, check_limits(def.limits), check_wrap(def.wrap), check_dials(def.uses)
 end
 
 local M = {}
@@ -328,7 +378,8 @@ M.describe = describe
 
 -- `describe` reads the definition once more, so that a VM that is never asked holds nothing for it.
 function M.read(def)
-  local c, limits, wrap = check(def)
+  local c, limits, wrap, dials = check(def)
+  core.dials = dials
   local handlers, deadlines = build(c, wrap)
   return {
     handlers = handlers,

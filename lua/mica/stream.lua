@@ -3,17 +3,33 @@
 local core = ...
 local mt = core.stream_mt
 local errors = core.use("mica.errors")
-local check, received = errors.check, errors.received
+local received = errors.received
 
 ---@class mica.Stream
 local Stream = {}
 
--- The service at the other end of the streams that we have opened: whose errors these are.
+-- Of the streams that we have opened: { from, id (whose errors these are), again (begins it again: client.lua), ... }.
 local origin = setmetatable({}, { __mode = "k" })
+
+local function fail(stream, code, message, id, details)
+  local opened = origin[stream]
+  error(received(opened and opened.from, code, message, id or opened and opened.id, details), 0)
+end
 
 local function result(stream, ok, ...)
   if ok then return ... end
-  error(received(origin[stream], ...), 0)
+  fail(stream, ...)
+end
+
+-- The same of an operation that is done again when the call has begun again.
+local function result_of(operation, stream, ok, ...)
+  if ok then return ... end
+  local opened = origin[stream]
+  local code, _, _, _, again, pushback = ...
+  if again and opened and opened.again and opened.again(stream, opened, code, again, pushback) then
+    return operation(stream)
+  end
+  fail(stream, ...)
 end
 
 --- Sends a message; waits while the other side's window is full. CANCELLED when it has gone.
@@ -26,7 +42,7 @@ end
 --- The next message; nil when the other side has finished.
 ---@return table?
 function Stream.recv(stream)
-  return result(stream, core.recv(stream))
+  return result_of(Stream.recv, stream, core.recv(stream))
 end
 
 --- Iterates over what is received: for message in stream:messages() do ... end
@@ -46,13 +62,13 @@ function Stream.cancel(stream)
 end
 
 --- The leading response metadata; waits for it.
----@return table<string, string>
+---@return table<string, string|string[]>
 function Stream.header(stream)
-  return result(stream, core.header(stream))
+  return result_of(Stream.header, stream, core.header(stream))
 end
 
 --- The trailing response metadata; waits for the end of the stream.
----@return table<string, string>
+---@return table<string, string|string[]>
 function Stream.trailer(stream)
   return result(stream, core.trailer(stream))
 end
@@ -66,11 +82,21 @@ end
 
 function mt.__tostring() return "stream" end
 
-return {
-  -- Opens a call of a streaming method; `from` is the service that is called.
-  open = function(from, target, request, options)
-    local stream = check(core.open(target, request, options))
-    origin[stream] = from
+local function opened_stream(opened, target, request, options, ok, stream, message, id, details, again, pushback)
+  if ok then
+    origin[stream] = opened
     return stream
+  end
+  if again and opened.again and core.use("mica.attempts").pause(opened.o, opened.attempt, false, stream, again, pushback) then
+    opened.attempt = opened.attempt + 1
+    return opened_stream(opened, target, request, options, core.open(target, request, options))
+  end
+  error(received(opened.from, stream, message, id or opened.id, details), 0)
+end
+
+return {
+  -- Opens a call of a streaming method; for `opened` see `origin`.
+  open = function(opened, target, request, options)
+    return opened_stream(opened, target, request, options, core.open(target, request, options))
   end,
 }

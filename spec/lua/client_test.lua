@@ -139,12 +139,132 @@ test("calls by names known at run time", function()
     end)
 end)
 
+test("a call that has not begun is made again, whatever it does", function()
+  local function unbegun(pushback) return { false, "UNAVAILABLE", "nobody", nil, nil, "unbegun", pushback } end
+  eq("x", within({ ["tags.Tags.Write"] = unary(unbegun(), unbegun(), { true, { id = "x" } }) },
+    function(mica) return mica.client("tags").Write({}).id end))
+  local function attempts(answer, opts, idempotent)
+    local service, world = unary(answer), fake.new {}
+    service.idempotent = idempotent
+    world.services = { ["tags.Tags.Write"] = service }
+    local request = world.request({}, function() world.mica.client("tags").Write({}, opts) end)
+    return #world.calls, world.clock - 1000, request.raised[1].code
+  end
+  eq(3, (attempts(unbegun())))
+  eq(1, (attempts(unbegun(), { retries = 0 })))
+  eq(1, (attempts(unbegun(false)))) -- the callee does not want it
+  eq(1, (attempts({ false, "ABORTED", "no", nil, nil, "unbegun" })))
+  eq(1, (attempts({ false, "UNAVAILABLE", "no", nil, nil, "unseen" })))
+  eq(3, (attempts({ false, "UNAVAILABLE", "no" }, nil, true)))
+  local n, seconds = attempts(unbegun(3), { retries = 1 })
+  eq({ 2, 3 }, { n, seconds })
+  n, seconds = attempts(unbegun(3), { timeout = 5 }) -- the third would come after the deadline
+  eq({ 2, 3 }, { n, seconds })
+  n, seconds = attempts(unbegun(), { wait = "10s" })
+  ok(n > 6 and seconds >= 10 and seconds < 13)
+  eq(3, (attempts({ false, "UNAVAILABLE", "no" }, { wait = "10s" }, true))) -- somebody was there
+end)
+
+test("timeout is for all attempts together", function()
+  local _, world = within({ ["tags.Tags.Read"] = unary({ false, "UNAVAILABLE", "gone", nil, nil, "unbegun", 2 }, { true, {} }) },
+    function(mica) mica.client("tags").Read({}, { timeout = 5 }) end)
+  eq({ 5, 3 }, { world.calls[1].opts.timeout, world.calls[2].opts.timeout })
+end)
+
+test("info gets the metadata, also of a failure", function()
+  within({
+    ["tags.Tags.Read"] = unary { true, { id = "1" }, nil, nil, nil, nil, nil, { a = "1" }, { b = { "2", "3" } } },
+    ["tags.Tags.Write"] = unary { false, "NOT_FOUND", "no", nil, nil, nil, nil, {}, { c = "4" } },
+    ["tags.Tags.Lose"] = unary { false, "UNAVAILABLE", "no" },
+  }, function(mica, world)
+    local info = {}
+    eq("1", mica.client("tags").Read({}, { info = info }).id)
+    eq({ header = { a = "1" }, trailer = { b = { "2", "3" } } }, info)
+    eq(true, world.calls[1].opts.info)
+    mica.try(mica.client("tags").Write, {}, { info = info })
+    eq({ header = {}, trailer = { c = "4" } }, info)
+    mica.try(mica.client("tags").Lose, {}, { info = info })
+    eq({ header = {}, trailer = {} }, info)
+    raises('"info" of a call is a table', mica.client("tags").Read, {}, { info = true })
+    raises('"retries" of a call is a number', mica.client("tags").Read, {}, { retries = "2" })
+  end)
+end)
+
+test("a stream of which nothing was seen is begun again", function()
+  local function opened(fault, idempotent, items)
+    local world, reopened = fake.new {}, 0
+    world.services = { ["tags.Tags.Watch"] = { shape = "server", items = items or {}, fault = fault, idempotent = idempotent } }
+    function world.core.reopen(stream)
+      reopened = reopened + 1
+      if reopened == 2 then rawset(stream, "fault", nil) end
+      return true
+    end
+    local request = world.request({}, function()
+      local stream, got = world.mica.client("tags").Watch {}, {}
+      for item in stream:messages() do got[#got + 1] = item end
+      return got
+    end)
+    return reopened, request.raised and request.raised[1].code or request.result
+  end
+  eq({ 2, {} }, { opened { "UNAVAILABLE", "no", nil, nil, "unbegun" } })
+  eq({ 2, {} }, { opened({ "UNAVAILABLE", "no", nil, nil, "unseen" }, true) })
+  eq({ 0, "UNAVAILABLE" }, { opened { "UNAVAILABLE", "no", nil, nil, "unseen" } })
+  eq({ 0, "UNAVAILABLE" }, { opened({ "UNAVAILABLE", "no" }, true) })
+  eq({ 0, "UNAVAILABLE" }, { opened { "UNAVAILABLE", "no", nil, nil, "unbegun", false } })
+end)
+
+test("dial gives a stub of a contract", function()
+  local services = {
+    { name = "Weather", full_name = "weather.Weather", file = "proto/weather.proto",
+      methods = { { name = "Today", path = "/weather.Weather/Today" } } },
+    { name = "Other", full_name = "a.Other", file = "proto/two.proto", methods = {} },
+    { name = "Other", full_name = "b.Other", file = "proto/two.proto", methods = {} },
+  }
+  local world = fake.new {}
+  local answers = { { true, { text = "sunny" } } }
+  function world.core.services() return services end
+  function world.core.dial(addresses, path, _, contract)
+    return { addresses .. path, answers = answers }, contract and "unary", false
+  end
+  function world.core.dials(address) return address == "a:1" or address == "b:2" end
+  local request = world.request({}, function()
+    local mica, dial = world.mica, world.mica.client.dial
+    local weather = dial({ "a:1", "b:2" }, { proto = "Weather", metadata = { k = "v" }, namespace = "acme" })
+    eq("sunny", weather.Today({ city = "Oslo" }, { metadata = { own = "1" }, version = "v2" }).text)
+    eq("a:1,b:2/weather.Weather/Today", world.calls[1].target[1])
+    eq({ namespace = "acme", metadata = { k = "v", own = "1", ["mica-version"] = "v2" } }, world.calls[1].opts)
+    for _, name in ipairs { "weather.Weather", "weather.proto", "proto/weather.proto" } do
+      eq("sunny", dial("a:1", { proto = name }).Today({}).text)
+    end
+    raises('the proto service "weather.Weather" has no method "Todya" (did you mean "Today"?)', function()
+      return weather.Todya
+    end)
+    raises("weather.Weather.Today wants a request table", weather.Today, 5)
+    raises('proto = "Other" may be a.Other or b.Other', dial, "a:1", { proto = "Other" })
+    raises('proto = "two.proto" may be a.Other or b.Other', dial, "a:1", { proto = "two.proto" })
+    raises('have no service "weather.Wether" (did you mean "weather.Weather"?)', dial, "a:1", { proto = "weather.Wether" })
+    raises("at least one address", dial, {}, { proto = "Weather" })
+    raises('got "a"', dial, "a", { proto = "Weather" })
+    raises('got "a:1,b:2"', dial, "a:1,b:2", { proto = "Weather" })
+    raises('may not dial "c:3"', dial, { "a:1", "c:3" }, { proto = "Weather" })
+    raises('has no option "prto" (did you mean "proto"?)', dial, "a:1", { json = true, prto = "x" })
+    raises("exclude each other", dial, "a:1", { json = true, proto = "Weather" })
+    answers = { { false, "NOT_FOUND", "no city" } }
+    local _, err = mica.try(dial("a:1", { proto = "Weather" }).Today, {})
+    eq({ "weather.Weather.Today", "a:1" }, { err.id, err.from })
+  end)
+  if request.raised then error(request.raised[1], 0) end
+end)
+
 test("dial speaks JSON texts", function()
   within({}, function(mica, world)
+    raises('may not dial "localhost:1": name it in its definition, uses = { dial = { "localhost:1" } }',
+      mica.client.dial, "localhost:1", { json = true })
+    function world.core.dials(address) return address == "localhost:1" or address == "a:1" end
     local server = mica.client.dial("localhost:1", { json = true, metadata = { a = "1", b = "2" } })
     eq("localhost:1/p.S/M", server:call("/p.S/M", "{}", { timeout = "1s", metadata = { b = "3" } }))
     eq({ timeout = 1, metadata = { a = "1", b = "3" } }, world.calls[1].opts)
-    raises("wants { json = true }", mica.client.dial, "localhost:1")
+    raises("wants the proto service of the server", mica.client.dial, "localhost:1")
     raises("a path is needed", server.call, server, "p.S/M", "{}")
     local function with(tls) return mica.client.dial("a:1", { json = true, tls = tls }) end
     eq("a:1/p.S/M tls ", with(true):call("/p.S/M", "{}"))

@@ -33,7 +33,7 @@ local function method(name, index, more)
 end
 
 local function contract()
-  return { { name = "Posts", full_name = "posts.Posts", comment = "Blog posts.", methods = {
+  return { { name = "Posts", full_name = "posts.Posts", file = "posts.proto", comment = "Blog posts.", methods = {
     method("Save", 0), method("Query", 1), method("Watch", 2, { server_streaming = true }),
     method("Talk", 3, { client_streaming = true, server_streaming = true }),
   } } }
@@ -269,4 +269,45 @@ test("faulty rules name the line", function()
   local d = define(with 'endpoints = { ["Posts.Save"] = { validate = { id = "required" } } },')
   eq("INVALID_ARGUMENT", raises("id is required", d.handlers[0], {}, { id = "" }).code)
   eq({ "saved", { id = "1" } }, d.handlers[0]({}, { id = "1" }))
+end)
+
+test("in a service that dials, files without handlers are other servers' contracts", function()
+  local function services()
+    local list = contract()
+    list[2] = { name = "Weather", full_name = "weather.Weather", comment = "", file = "weather.proto", methods = {
+      method("Today", 4, { path = "/weather.Weather/Today" }) } }
+    return list
+  end
+  local function disowned(keys)
+    local files = {}
+    local world = fake.new { types = TYPES, contract = services(), files = { ["main.lua"] = with(keys) } }
+    function world.core.disown(file) files[#files + 1] = file end
+    local d = world.core.definition(assert(world.core.compile(with(keys), "@main.lua"))())
+    return files, d, world
+  end
+  eq({}, (disowned ""))
+  local files, d, world = disowned 'uses = { dial = { "weather:1" } },'
+  eq({ "weather.proto" }, files)
+  eq({ true, false }, { world.core.dials("weather:1"), world.core.dials("weather:2") })
+  ok(d.handlers[0])
+  raises('endpoints: the contract has no endpoint "Weather.Today"', disowned,
+    'uses = { dial = { "weather:1" } }, endpoints = { ["Weather.Today"] = {} },')
+  disowned 'endpoints = { ["Weather.Today"] = {} },'
+end)
+
+test("what main.lua dials must be declared", function()
+  local function dialled(keys)
+    local text = with(keys)
+    local world = fake.new { types = TYPES, contract = contract(), files = { ["main.lua"] = text } }
+    world.core.dialled = { "weather:1" }
+    function world.core.disown() end
+    return world.core.definition(assert(world.core.compile(text, "@main.lua"))())
+  end
+  raises('main.lua:4: "weather:1" is dialled, but the definition does not say so: uses = { dial = { "weather:1" } }',
+    dialled, "")
+  dialled 'uses = { dial = { "weather:1", "other:2" } },'
+  for _, granted in ipairs { "*", "weather:*", "*:1", "wea*er:1" } do dialled(('uses = { dial = { %q } },'):format(granted)) end
+  for _, granted in ipairs { "weather:2", "we*", "*:2", "*:", "weathe.:1", "other:*" } do
+    raises("is dialled", dialled, ('uses = { dial = { %q } },'):format(granted))
+  end
 end)

@@ -227,6 +227,13 @@ end
 
 --- A fake core with the library's prelude run in it.
 ---@param options { files?: table<string, string>, types?: table, enums?: table, contract?: table, service?: string }
+-- unpack for a list with holes.
+local function values(list)
+  local n = 0
+  for i in pairs(list) do n = math.max(n, i) end
+  return unpack(list, 1, n)
+end
+
 function M.new(options)
   options = options or {}
   local world = { env = new_globals(), fields = {}, log = {}, metrics = {}, defers = {}, headers = {},
@@ -282,7 +289,7 @@ function M.new(options)
   function core.call(target, request, opts)
     table.insert(world.calls, { target = target, request = request, opts = opts })
     local answers = target.answers
-    return unpack(#answers > 1 and table.remove(answers, 1) or answers[1])
+    return values(#answers > 1 and table.remove(answers, 1) or answers[1])
   end
   function core.open(target, request, opts)
     local stream = setmetatable({ items = copy(target.items or {}), fault = target.fault }, core.stream_mt)
@@ -293,7 +300,7 @@ function M.new(options)
     local items = rawget(stream, "items")
     if items[1] ~= nil then return true, table.remove(items, 1) end
     local fault = rawget(stream, "fault")
-    if fault then return false, unpack(fault) end
+    if fault then return false, values(fault) end
     return true, nil
   end
 

@@ -141,7 +141,7 @@ local function client_field(method)
   return ("---@field %s fun(req?: %s, opts?: mica.CallOptions): %s"):format(method.name, request, answer)
 end
 
-local function service_lines(index, service, out)
+local function method_lines(service, out)
   for _, method in ipairs(service.methods) do
     local m = method.descriptor
     local input, answer = value_type(method.input), value_type(method.output)
@@ -150,9 +150,15 @@ local function service_lines(index, service, out)
       stream_lines(method.full .. ".Call", m.client_streaming and input, answer, out)
     end
   end
+end
+
+local function server_lines(index, service, out)
   table.insert(out, ("---@class %s.Server"):format(service.full))
   for _, method in ipairs(service.methods) do table.insert(out, server_field(index, method)) end
   table.insert(out, "")
+end
+
+local function stub_lines(service, out)
   table.insert(out, ("---@class %s.Client"):format(service.full))
   for _, method in ipairs(service.methods) do table.insert(out, client_field(method)) end
   table.insert(out, "")
@@ -200,7 +206,18 @@ function annotations.of(name, index, known)
   local out = { "---@meta", "-- Made by `mica types` of the contract of " .. name .. ": changes are lost.", "" }
   for _, enum in ipairs(sorted(index.enums, is_new)) do enum_lines(enum, out) end
   for _, message in ipairs(sorted(index.messages, is_new)) do message_lines(index, message, out) end
-  for _, service in ipairs(index.services) do service_lines(index, service, out) end
+  for _, service in ipairs(index.services) do
+    method_lines(service, out)
+    server_lines(index, service, out)
+    stub_lines(service, out)
+  end
+  for _, service in ipairs(index.others) do -- that it may dial: ---@type weather.Weather.Client
+    if not known[service.full] then
+      method_lines(service, out)
+      stub_lines(service, out)
+    end
+    known[service.full] = true
+  end
   client_lines(name, index.services, out)
   return (table.concat(out, "\n"):gsub("\n+$", "\n"))
 end

@@ -4,6 +4,7 @@
 --   index.messages["posts.Post"] = { full, descriptor, place, own, entry, fields = list of field }
 --   index.enums["posts.State"]   = { full, descriptor, place, own }
 --   index.services               = list of { full, name, descriptor, place, methods }; only the service's own
+--   index.others                 = the same of files that are imported, or the contract of another server
 --   a method is { name, full, descriptor, place, input, output }
 --   index.extensions["posts.Post"] = list of field, whose name is "[package.name]"
 --   a field is { name, number, descriptor, place, repeated, map = { key, value }, optional, oneof, type = "int64",
@@ -83,7 +84,7 @@ local function add_message(index, at, scope, raw, path)
   add_extensions(index, at, full .. ".", raw.extension, ("%s.%d"):format(path, NESTED_EXTENSIONS))
 end
 
-local function add_service(index, at, scope, raw, path)
+local function add_service(at, list, scope, raw, path)
   local service = { full = scope .. raw.name, name = raw.name, descriptor = raw, place = place(at, path), methods = {} }
   for i, method in ipairs(raw.method) do
     service.methods[i] = {
@@ -95,7 +96,7 @@ local function add_service(index, at, scope, raw, path)
       output = bare(method.output_type),
     }
   end
-  table.insert(index.services, service)
+  table.insert(list, service)
 end
 
 local function add_file(index, file, own)
@@ -106,8 +107,8 @@ local function add_file(index, file, own)
   end
   for i, enum in ipairs(file.enum_type) do add_enum(index, at, scope, enum, ENUMS .. "." .. i - 1) end
   add_extensions(index, at, scope, file.extension, tostring(EXTENSIONS))
-  if not own then return end
-  for i, service in ipairs(file.service) do add_service(index, at, scope, service, SERVICES .. "." .. i - 1) end
+  local list = own and index.services or index.others
+  for i, service in ipairs(file.service) do add_service(at, list, scope, service, SERVICES .. "." .. i - 1) end
 end
 
 local function mark_map(index, field)
@@ -122,7 +123,7 @@ end
 ---@return table index
 function descriptors.index(bytes, protos)
   local set = mica.proto.decode("google.protobuf.FileDescriptorSet", bytes)
-  local index = { messages = {}, enums = {}, services = {}, extensions = {} }
+  local index = { messages = {}, enums = {}, services = {}, others = {}, extensions = {} }
   local own = {}
   for _, name in ipairs(protos) do own[name] = true end
   for _, file in ipairs(set.file) do add_file(index, file, own[file.name] == true) end

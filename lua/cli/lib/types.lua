@@ -21,6 +21,12 @@ local function named_services(cli, read)
   return list
 end
 
+-- What main.lua says decides which .proto files are the service's own; one that cannot be loaded has all of them.
+local function contract(read)
+  if not read.definition then require("mica").try(source.describe, read) end
+  return descriptors.index(source.contract(read))
+end
+
 local function write(cli, folder, name, text, written)
   local path = folder .. "/" .. name
   cli.files.make_folder((path:match "^(.*)/"))
@@ -35,12 +41,12 @@ function types.write(cli, read)
   local folder, written, known = read.folder .. "/.mica/types", {}, {}
   local library = require "templates.library"
   for name, text in require("mica").sorted(library) do write(cli, folder, name, text, written) end
-  local index = descriptors.index(source.contract(read))
+  local index = contract(read)
   write(cli, folder, read.name .. "_service.lua", annotations.of(read.name, index, known), written)
   for _, name in ipairs(named_services(cli, read)) do
     local beside = read.folder:match "^(.*)/[^/]*$" .. "/" .. name
     if cli.files.stat(beside .. "/main.lua").exists then
-      index = descriptors.index(source.contract(source.read(cli, beside)))
+      index = contract(source.read(cli, beside))
       write(cli, folder, name .. "_service.lua", annotations.of(name, index, known), written)
     end
   end

@@ -78,7 +78,8 @@ local M = {}
 ---@field metadata? table<string, string|string[]>
 ---@field version? string
 ---@field as? "service" leave the user's account behind
----@field wait? true|mica.Duration for an instance, when none runs
+---@field wait? true|mica.Duration for an instance when none runs, for a server that cannot be reached
+---@field info? table of a unary call: gets `header` and `trailer`, the response metadata, also when the call fails
 
 --- A stub for one of the core's own services; the service needs the capability.
 ---@param capability string
@@ -101,8 +102,12 @@ function M.call(service, name, request, opts) end
 ---@return mica.Stream
 function M.stream(service, name, request, opts) end
 
----@class mica.Dialled a gRPC server at an address; requests and answers are JSON texts
-local Dialled = {}
+---@class mica.DialOptions
+---@field proto? string the server's proto service ("weather.Weather"), or the file in proto/ that holds it
+---@field json? true instead of a contract: messages are JSON texts
+---@field metadata? table<string, string|string[]> of all calls
+---@field namespace? string of another Mica
+---@field tls? true|mica.DialTls
 
 ---@class mica.DialTls how the server is known, and who calls; PEM texts
 ---@field ca? string who vouches for the server; default: those whom the system trusts
@@ -110,26 +115,11 @@ local Dialled = {}
 ---@field key? string its private key
 ---@field name? string whom the server's certificate must be for; default: the address's host
 
---- A gRPC server that speaks JSON texts.
----@param address string "localhost:8081"
----@param opts { json: true, metadata?: table<string, string>, namespace?: string, tls?: true|mica.DialTls }
----@return mica.Dialled
-function M.dial(address, opts) end
-
---- A unary call.
----@param path string "/posts.Posts/Read"
----@param json string
----@param opts? mica.CallOptions
----@return string
-function Dialled:call(path, json, opts) end
-
---- Opens a stream; the messages are JSON texts. `json` is nil where the method takes a stream. With `kind` ("unary",
---- "server", "client", "bidi") it may be a call of any kind, also one that answers once or never.
----@param path string
----@param json? string
----@param opts? mica.CallOptions
----@return mica.Stream
-function Dialled:stream(path, json, opts) end
+--- gRPC servers elsewhere; the addresses stand in uses.dial. With `proto` it gives a stub, as mica.client does.
+---@param addresses string|string[] "weather:50051"; calls are spread over several
+---@param opts mica.DialOptions
+---@return table<string, function>|mica.Dialled
+function M.dial(addresses, opts) end
 
 return M
 ]==],
@@ -225,6 +215,27 @@ function crypto.hash_password(password) end
 function crypto.check_password(password, hash) end
 
 return crypto
+]==],
+  ["mica/dial.lua"] = [==[
+---@meta
+
+---@class mica.Dialled a gRPC server at an address; requests and answers are JSON texts
+local Dialled = {}
+
+--- A unary call.
+---@param path string "/posts.Posts/Read"
+---@param json string
+---@param opts? mica.CallOptions
+---@return string
+function Dialled:call(path, json, opts) end
+
+--- Opens a stream; the messages are JSON texts. `json` is nil where the method takes a stream. With `kind` ("unary",
+--- "server", "client", "bidi") it may be a call of any kind, also one that answers once or never.
+---@param path string
+---@param json? string
+---@param opts? mica.CallOptions
+---@return mica.Stream
+function Dialled:stream(path, json, opts) end
 ]==],
   ["mica/errors.lua"] = [==[
 ---@meta
@@ -460,11 +471,11 @@ function Stream:close_send() end
 function Stream:cancel() end
 
 --- The leading response metadata; waits for it.
----@return table<string, string>
+---@return table<string, string|string[]>
 function Stream:header() end
 
 --- The trailing response metadata; waits for the end of the stream.
----@return table<string, string>
+---@return table<string, string|string[]>
 function Stream:trailer() end
 ]==],
   ["mica/task.lua"] = [==[

@@ -33,8 +33,12 @@ static const char PLATFORM[] = "syntax = \"proto3\";\n"
 static struct source SOURCE;
 
 // Stands for source.c: only "t.proto" is the service's own.
+static bool disowned;
 bool source_owns_proto(const struct source *s, struct str proto_file) {
-    return s == &SOURCE && str_is(proto_file, "t.proto");
+    return s == &SOURCE && str_is(proto_file, "t.proto") && !disowned;
+}
+void source_disown_proto(const struct source *s, struct str proto_file) {
+    disowned = s == &SOURCE && str_is(proto_file, "t.proto");
 }
 
 static struct pb_pool *compile_pool(const char *text) {
@@ -70,6 +74,16 @@ static void test_contract(void **state) {
              "m.server_streaming == false");
     lua_true("local m = core.contract()[1].methods[2] return m.index == 1 and m.server_streaming "
              "and m.idempotency == 0");
+}
+
+static void test_services_of_others(void **state) {
+    (void)state;
+    lua_true(
+        "local s = core.services() return #s == 1 and s[1].file == 't.proto' and s[1].full_name == "
+        "'posts.Posts'");
+    lua_true("core.disown 'other.proto' return #core.contract() == 1");
+    lua_true("core.disown 't.proto' return #core.contract() == 0 and #core.services() == 1");
+    disowned = false;
 }
 
 static void test_fields(void **state) {
@@ -201,6 +215,7 @@ static int tear_down(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_contract),
+        cmocka_unit_test(test_services_of_others),
         cmocka_unit_test(test_fields),
         cmocka_unit_test(test_conversions),
         cmocka_unit_test(test_messages),

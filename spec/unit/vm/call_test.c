@@ -326,7 +326,122 @@ static void test_dial(void **state) {
     world_end(w);
 }
 
+// A dialled server with a contract: the method is one of our own pool.
+static void test_dial_contract(void **state) {
+    (void)state;
+    struct world *w = world_of(
+        "return { Unary = function(ctx, req)\n"
+        "  local t, shape, repeatable = core.dial('there:1', '/t.T/Unary', nil, true)\n"
+        "  assert(shape == 'unary' and repeatable == false)\n"
+        "  assert(select(2, core.dial('there:1', '/t.T/Server', nil, true)) == 'server')\n"
+        "  local none, code, text = core.dial('there:1', '/t.T/None', nil, true)\n"
+        "  assert(none == nil and code == 'UNIMPLEMENTED' and text:find '/t.T/None')\n"
+        "  local ok, err = pcall(core.call, t, { txt = 1 })\n"
+        "  assert(not ok and err:find('has no field \"txt\"', 1, true), err)\n"
+        "  return { text = check(core.call(t, { text = 'hi' }, { namespace = 'n' })).text }\n"
+        "end }");
+    ask(w, "Unary", 1, "");
+    struct message *m = keeper_take(w->other, MSG_REQUEST);
+    assert_int_equal(m->form.encoding, MSG_PROTO);
+    assert_non_null(m->method);
+    assert_ptr_equal(m->contract, w->source->pool);
+    assert_int_equal(m->most, VM_LIMITS.message);
+    assert_int_equal(m->attempts, 1);
+    assert_true(str_is(blob_str(m->context->ns), "n"));
+    assert_null(m->context->metadata);
+    answer(w, MSG_RESPONSE, m->call, encoded("back", 0), 0, NULL);
+    message_delete(m);
+    expect_answer(w, 1, encoded("back", 0));
+    world_end(w);
+}
+
+static struct blob *pair_of(const char *key, const char *value) {
+    struct buf b = {0};
+    metadata_add(&b, str_of(key), str_of(value));
+    return buf_take(&b);
+}
+
+static void test_info(void **state) {
+    (void)state;
+    struct world *w = world_of(
+        "return { Unary = function(ctx, req)\n"
+        "  local t = core.resolve('other', 'T.Unary')\n"
+        "  local r = { core.call(t, {}, { info = true }) }\n"
+        "  local last = req.text == 'fails' and r[2] == 'NOT_FOUND' and r[3] == 'no' and r[6] == "
+        "'unbegun' and r[7] == 0.25 or r[2].text == 'a'\n"
+        "  assert(last and r[8].h == '1' and r[9].t == '2')\n"
+        "  return {}\n"
+        "end }");
+    for (uint64_t call = 1; call <= 2; call++) {
+        ask(w, "Unary", call, call == 1 ? "works" : "fails");
+        struct message *request = keeper_take(w->other, MSG_REQUEST);
+        struct message *m = message_new(MSG_RESPONSE, request->call);
+        message_delete(request);
+        m->leading = pair_of("h", "1");
+        m->metadata = pair_of("t", "2");
+        if (call == 1) {
+            m->body = encoded("a", 0);
+        } else {
+            m->status = STATUS_NOT_FOUND;
+            m->fault = msg_fault_new(str_of("no"), (struct str){"", 0}, NULL);
+            m->fault->again = MSG_AGAIN_UNBEGUN;
+            m->fault->pushback = 251;
+        }
+        vm_receive(w->vm, m);
+        expect_answer(w, call, encoded("", 0));
+    }
+    world_end(w);
+}
+
 // ---- the client's side of streams
+
+static uint64_t opened(struct world *w) {
+    struct message *m = keeper_take(w->other, MSG_REQUEST);
+    uint64_t call = m->call;
+    message_delete(m);
+    return call;
+}
+
+static void fail_call(struct world *w, uint64_t call, enum msg_again again) {
+    struct message *m = message_new(MSG_RESPONSE, call);
+    m->status = STATUS_UNAVAILABLE;
+    m->fault = msg_fault_new(str_of("gone"), (struct str){"", 0}, NULL);
+    m->fault->again = (uint8_t)again;
+    vm_receive(w->vm, m);
+    run(w);
+}
+
+// A stream that came to nothing is begun again; one that something was seen of is not.
+static void test_begun_again(void **state) {
+    (void)state;
+    struct world *w =
+        world_of("return { Unary = function(ctx, req)\n"
+                 "  local t = core.resolve('other', 'T.Server')\n"
+                 "  local s = check(core.open(t, { text = 'go' }))\n"
+                 "  local op = req.text == 'header' and core.header or core.recv\n"
+                 "  local seen = {}\n"
+                 "  while true do\n"
+                 "    local r = { op(s) }\n"
+                 "    if r[1] and r[2] == nil then break end\n"
+                 "    seen[#seen + 1] = r[1] and (r[2].text or 'headers') or tostring(r[6])\n"
+                 "    if r[1] == false then assert(core.reopen(s, t, { text = 'go' })) end\n"
+                 "    op = core.recv\n"
+                 "  end\n"
+                 "  return { text = table.concat(seen, ',') }\n"
+                 "end }");
+    static const char *const HOW[] = {"recv", "header"};
+    for (uint64_t call = 1; call <= 2; call++) {
+        ask(w, "Unary", call, HOW[call - 1]);
+        fail_call(w, opened(w), MSG_AGAIN_UNBEGUN);
+        fail_call(w, opened(w), MSG_AGAIN_NO); // nothing was seen of it
+        uint64_t third = opened(w);
+        answer(w, MSG_ITEM, third, encoded("one", 0), 0, NULL);
+        answer(w, MSG_RESPONSE, third, NULL, 0, NULL);
+        expect_answer(w, call, encoded("unbegun,unseen,one", 0));
+    }
+    assert_int_equal(keeper_waiting(w->other), 0);
+    world_end(w);
+}
 
 static const char READER[] =
     "return { Unary = function(ctx, req)\n"
@@ -345,13 +460,6 @@ static const char READER[] =
     "  all[#all + 1] = check(core.trailer(s))['x-t']\n"
     "  return { text = table.concat(all, ',') }\n"
     "end }";
-
-static uint64_t opened(struct world *w) {
-    struct message *m = keeper_take(w->other, MSG_REQUEST);
-    uint64_t call = m->call;
-    message_delete(m);
-    return call;
-}
 
 static void answer_metadata(struct world *w, enum msg_kind kind, uint64_t call, const char *key,
                             const char *value) {
@@ -456,6 +564,9 @@ int main(void) {
         cmocka_unit_test(test_timeouts_of_calls),
         cmocka_unit_test(test_misuse),
         cmocka_unit_test(test_dial),
+        cmocka_unit_test(test_dial_contract),
+        cmocka_unit_test(test_info),
+        cmocka_unit_test(test_begun_again),
         cmocka_unit_test(test_reading_a_stream),
         cmocka_unit_test(test_streams_that_break_off),
         cmocka_unit_test(test_writing_a_stream),

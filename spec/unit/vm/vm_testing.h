@@ -125,6 +125,7 @@ static inline struct source *source_of(const char *main) {
     s->files[0].content = blob_new(main, strlen(main));
     s->pool = contract_pool();
     s->protos = calloc(1, sizeof *s->protos);
+    s->foreign = calloc(1, sizeof *s->foreign);
     s->proto_count = 1;
     s->protos[0] = str_of(strdup("t.proto"));
     return s;

@@ -11,4 +11,4 @@ function Away.Call(_, req)
   return { json = server:call(req.path, req.json) }
 end
 
-return mica.service { handlers = { Away = Away }, public = true }
+return mica.service { handlers = { Away = Away }, public = true, uses = { dial = { "127.0.0.1:*", "localhost:*" } } }

@@ -1,0 +1,439 @@
+// SPDX-License-Identifier: Apache-2.0
+// The connections of a dial: names resolved, addresses connected to, connections kept alive and closed. All on the dial's
+// loop.
+//
+// Every address that is not left out (choice.h) is connected to as soon as there is a call, so that calls are spread over all
+// of them; they wait only while none is OPEN. A connection is OPEN when the server's SETTINGS are here: before that nothing is
+// sent, so a server that cannot be talked to has begun nothing, and its limit of streams is known. Where the limit is reached a
+// further connection is made, up to DIAL_CONNS.
+//
+// Attempts that came to nothing leave the address out and are counted in dial->failures. When all addresses are left out they are all
+// tried again, but only for calls that came after the last failure: one that has waited through it fails. So no call waits longer
+// than one round of attempts, and a server that breaks off every connection is not connected to in a circle.
+//
+// Names are resolved again when a connection is to be made and their answer is older than RESOLVE_AGAIN; addresses that are
+// gone finish their calls. Keep-alive: with calls open and nothing heard for `ping_after` a PING is sent, and without a sign of life
+// for `ping_wait` the connection is given up. While only PINGs go to and fro they are sent every `ping_again`: gRPC servers take
+// more than two in five minutes without data for an attack.
+#include "rpc/dial.h"
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "net/resolve.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define CONNECT_TIMEOUT (5 * NS_PER_SECOND)
+#define RESOLVE_AGAIN (30 * NS_PER_SECOND)
+
+static const struct rpc_dial_times DEFAULT_TIMES = {
+    .ping_after = 30 * NS_PER_SECOND,
+    .ping_wait = 10 * NS_PER_SECOND,
+    .ping_again = 310 * NS_PER_SECOND,
+    .idle = 240 * NS_PER_SECOND,
+};
+
+static const struct rpc_dial_times *times(const struct dial *d) {
+    const struct rpc_dial_times *given = &d->server->options.dial_times;
+    return given->idle > 0 ? given : &DEFAULT_TIMES;
+}
+
+struct choice *pool_choice(struct dial_peer *p) {
+    return &p->name->dial->choices[p->index];
+}
+
+// An attempt that came to nothing.
+static void unreachable(struct dial *d, struct dial_peer *p) {
+    d->failures++;
+    choice_unreachable(pool_choice(p), clock_now(), random_u64());
+}
+
+// ---- addresses
+
+static void free_peer(struct dial *d, struct dial_peer *p) {
+    size_t rest = d->peer_count - p->index - 1;
+    assert(p->conns == NULL);
+    memmove(&d->peers[p->index], &d->peers[p->index + 1], rest * sizeof d->peers[0]);
+    memmove(&d->choices[p->index], &d->choices[p->index + 1], rest * sizeof d->choices[0]);
+    d->peer_count--;
+    for (size_t i = p->index; i < d->peer_count; i++) d->peers[i]->index = i;
+    free(p);
+}
+
+static struct dial_peer *find_peer(struct dial *d, const struct dial_name *name,
+                                   const char *address) {
+    for (size_t i = 0; i < d->peer_count; i++) {
+        if (d->peers[i]->name == name && strcmp(d->peers[i]->address, address) == 0)
+            return d->peers[i];
+    }
+    return NULL;
+}
+
+static void add_peer(struct dial *d, struct dial_name *name, const char *address) {
+    struct dial_peer *p = d->peer_count < DIAL_PEERS ? calloc(1, sizeof *p) : NULL;
+    if (p == NULL) return; // it is left out until the name is resolved again
+    p->name = name;
+    p->index = d->peer_count++;
+    snprintf(p->address, sizeof p->address, "%s", address);
+    d->peers[p->index] = p;
+    d->choices[p->index] = (struct choice){0};
+}
+
+// The connections of one that is gone take no more calls and end with those that they have.
+static void retire_peer(struct dial *d, struct dial_peer *p) {
+    pool_choice(p)->gone = true;
+    for (struct dial_conn *dc = p->conns; dc != NULL; dc = dc->next) {
+        if (dc->conn != NULL && conn_session(dc->conn) != NULL)
+            http_shutdown(conn_session(dc->conn));
+        pool_choice(p)->room = false;
+    }
+    if (p->conns == NULL) free_peer(d, p);
+}
+
+static void on_resolved(void *user, const struct resolved *list, size_t n, const struct err *err) {
+    struct dial_name *name = user;
+    struct dial *d = name->dial;
+    name->resolving = false;
+    d->resolving--;
+    if (!loop_is_current(d->loop) || atomic_load(&d->detached)) {
+        dial_forget_all(d);
+    } else if (n == 0) { // what is known already stays
+        d->failures++;
+        d->err = *err;
+    } else {
+        name->resolved = true;
+        for (size_t i = 0; i < d->peer_count; i++)
+            if (d->peers[i]->name == name) d->choices[i].gone = true;
+        for (size_t i = 0; i < n; i++) {
+            struct dial_peer *p = find_peer(d, name, list[i].address);
+            if (p == NULL) add_peer(d, name, list[i].address);
+            if (p != NULL) pool_choice(p)->gone = false;
+        }
+        for (size_t i = d->peer_count; i-- > 0;)
+            if (d->choices[i].gone) retire_peer(d, d->peers[i]);
+    }
+    dial_again(d);
+    port_drop(&d->port);
+}
+
+static void resolve(struct dial *d, struct dial_name *name) {
+    name->resolving = true;
+    name->tried = loop_now(d->loop);
+    d->resolving++;
+    port_hold(&d->port);
+    resolve_name(d->loop, name->address, on_resolved, name);
+}
+
+// ---- a connection's states
+
+static void set_timer(struct dial_conn *dc, int64_t at) {
+    // Without memory it is only not looked after.
+    loop_timer_set(dc->dial->loop, &dc->timer, at);
+}
+
+static void free_conn(struct dial_conn *dc) {
+    struct dial_peer *p = dc->peer;
+    loop_timer_clear(dc->dial->loop, &dc->timer);
+    *dc->link = dc->next;
+    if (dc->next != NULL) dc->next->link = dc->link;
+    if (p->conns == NULL && pool_choice(p)->gone) free_peer(dc->dial, p);
+    free(dc);
+}
+
+// From CONNECTING over GREETING and OPEN to ENDING; any of them may be left out.
+static void become(struct dial_conn *dc, enum dial_state state) {
+    bool was_opening = dc->state < DIAL_OPEN;
+    if (state == dc->state) return;
+    assert(state > dc->state);
+    dc->state = state;
+    if (was_opening && state >= DIAL_OPEN) {
+        dc->peer->opening--;
+        dc->dial->opening--;
+    }
+    if (state == DIAL_ENDING) dc->peer->alive--;
+}
+
+static void cannot_connect(struct dial_conn *dc, const struct err *err) {
+    struct dial *d = dc->dial;
+    const char *name = dc->peer->name->address;
+    d->err = *err;
+    if (d->err.code == 0) d->err.code = STATUS_UNAVAILABLE;
+    if (strstr(err->text, name) == NULL)
+        err_set(&d->err, d->err.code, "%.200s: %.250s", name, err->text);
+    unreachable(d, dc->peer);
+}
+
+// What a server that was reached and cannot be talked to may be.
+static void no_greeting(const struct dial_conn *dc, struct err *err) {
+    const char *fault = conn_fault(dc->conn);
+    bool tls = dc->dial->tls.settings != NULL;
+    if (fault[0] == '\0')
+        fault = tls ? "is it a gRPC server?" : "is it a gRPC server, and without TLS?";
+    err_set(err, STATUS_UNAVAILABLE,
+            dc->silent
+                ? "%.200s takes connections, but has no room for calls or does not speak "
+                  "HTTP/2: %.200s"
+                : "the connection to %.200s broke off before the server spoke HTTP/2: %.200s",
+            dc->peer->name->address, fault);
+}
+
+static void on_conn_closed(struct conn *conn, void *user) {
+    struct dial_conn *dc = user;
+    struct dial *d = dc->dial;
+    (void)conn;
+    if (dc->state == DIAL_GREETING) {
+        struct err err = {0};
+        no_greeting(dc, &err);
+        cannot_connect(dc, &err);
+    } else if (!dc->judged && (dc->lost || !dc->answered)) {
+        err_set(&d->err, STATUS_UNAVAILABLE, "the connection to %.200s broke off",
+                dc->peer->name->address);
+        unreachable(d, dc->peer);
+    }
+    become(dc, DIAL_ENDING);
+    free_conn(dc);
+    if (loop_is_current(d->loop)) dial_again(d);
+}
+
+static void on_timer(struct loop *loop, struct loop_timer *timer);
+
+static void on_connected(struct loop *loop, void *user, struct conn *conn, const struct err *err) {
+    struct dial_conn *dc = user;
+    struct dial *d = dc->dial;
+    bool over = !loop_is_current(loop) || atomic_load(&d->detached);
+    if (conn != NULL) {
+        dc->conn = conn;
+        become(dc, DIAL_GREETING);
+        conn_on_close(conn, on_conn_closed, dc);
+        set_timer(dc, dc->since + CONNECT_TIMEOUT);
+        if (pool_choice(dc->peer)->gone) http_shutdown(conn_session(conn));
+    } else {
+        if (!over) cannot_connect(dc, err);
+        become(dc, DIAL_ENDING);
+        free_conn(dc);
+        if (over)
+            dial_forget_all(d);
+        else
+            dial_again(d);
+    }
+    port_drop(&d->port);
+}
+
+static void connect_now(struct dial *d, struct dial_peer *p) {
+    struct dial_conn *dc = calloc(1, sizeof *dc);
+    if (dc == NULL) return; // tried again with the next call
+    dc->dial = d;
+    dc->peer = p;
+    dc->since = loop_now(d->loop);
+    dc->timer.fire = on_timer;
+    dc->next = p->conns;
+    dc->link = &p->conns;
+    if (dc->next != NULL) dc->next->link = &dc->next;
+    p->conns = dc;
+    p->alive++;
+    p->opening++;
+    d->opening++;
+    port_hold(&d->port);
+    struct conn_tls tls = d->tls.conn;
+    if (tls.host == NULL || tls.host[0] == '\0') tls.host = p->name->host;
+    conn_connect(d->loop, p->address, &tls, &DIAL_EVENTS, &HTTP_LIMITS, CONNECT_TIMEOUT, dc,
+                 on_connected, dc);
+}
+
+void pool_changed(struct http_session *session) {
+    struct dial_conn *dc = http_session_user(session);
+    enum http_room room = http_room(session);
+    if (room == HTTP_ROOM_ENDING) {
+        if (!dc->answered && !dc->judged) { // at once, so that the next attempt has its pause
+            struct err err = {0};
+            err_set(&err, STATUS_UNAVAILABLE, "%.200s takes no calls: it ends its connections",
+                    dc->peer->name->address);
+            cannot_connect(dc, &err);
+            dc->judged = true;
+        }
+        become(dc, DIAL_ENDING);
+    } else if (room == HTTP_ROOM_FREE && dc->state == DIAL_GREETING) {
+        become(dc, DIAL_OPEN);
+        dc->since = clock_now();
+        set_timer(dc, dc->since + times(dc->dial)->ping_after);
+    }
+    dial_again(dc->dial);
+}
+
+// ---- keep-alive
+
+// When something is to be done about a connection with calls: a PING, or the end of waiting for its answer.
+static int64_t due_of_busy(const struct dial_conn *dc) {
+    const struct rpc_dial_times *t = times(dc->dial);
+    int64_t heard = conn_heard(dc->conn);
+    if (dc->pinged >= heard && dc->pinged != 0) return dc->pinged + t->ping_wait;
+    int64_t quiet = heard > dc->since ? heard : dc->since;
+    return quiet + (dc->pinged == 0 || dc->said ? t->ping_after : t->ping_again);
+}
+
+static void look_after_busy(struct dial_conn *dc, int64_t now) {
+    if (dc->pinged >= conn_heard(dc->conn) && dc->pinged != 0) {
+        dc->silent = true;
+        conn_close(dc->conn);
+        return;
+    }
+    dc->pinged = now;
+    dc->said = false;
+    http_ping(conn_session(dc->conn));
+}
+
+static void on_timer(struct loop *loop, struct loop_timer *timer) {
+    struct dial_conn *dc = (struct dial_conn *)((char *)timer - offsetof(struct dial_conn, timer));
+    const struct rpc_dial_times *t = times(dc->dial);
+    int64_t now = loop_now(loop);
+    if (dc->state == DIAL_GREETING) {
+        dc->silent = true;
+        conn_close(dc->conn);
+        return;
+    }
+    if (conn_session(dc->conn) == NULL) return; // closing
+    int64_t due = dc->calls > 0 ? due_of_busy(dc) : dc->since + t->idle;
+    if (due <= now && dc->calls > 0) {
+        look_after_busy(dc, now);
+        if (dc->silent) return;
+        due = due_of_busy(dc);
+    } else if (due <= now) {
+        dc->judged = true; // not the server's fault, whether it had any calls or not
+        become(dc, DIAL_ENDING);
+        http_shutdown(conn_session(dc->conn));
+        due = now + t->ping_after;
+    }
+    // At least so often, since traffic does not move the timer.
+    set_timer(dc, due < now + t->ping_after ? due : now + t->ping_after);
+}
+
+// ---- calls
+
+void pool_call_begun(struct dial_conn *dc) {
+    if (dc->calls++ == 0) {
+        dc->since = loop_now(dc->dial->loop);
+        dc->pinged = 0;
+    }
+    pool_choice(dc->peer)->calls++;
+}
+
+void pool_call_closed(struct dial_conn *dc) {
+    assert(dc->calls > 0);
+    if (--dc->calls == 0) dc->since = clock_now();
+    pool_choice(dc->peer)->calls--;
+}
+
+static struct dial_conn *conn_with_room(const struct dial_peer *p) {
+    for (struct dial_conn *dc = p->conns; dc != NULL; dc = dc->next) {
+        if (dc->state != DIAL_OPEN || conn_session(dc->conn) == NULL) continue;
+        if (http_room(conn_session(dc->conn)) == HTTP_ROOM_FREE) return dc;
+    }
+    return NULL;
+}
+
+struct dial_conn *pool_pick(struct dial *d) {
+    struct dial_conn *with_room[DIAL_PEERS];
+    for (size_t i = 0; i < d->peer_count; i++) {
+        with_room[i] = conn_with_room(d->peers[i]);
+        d->choices[i].room = with_room[i] != NULL;
+    }
+    size_t i = choice_pick(d->choices, d->peer_count, &d->turn, loop_now(d->loop));
+    return i < d->peer_count ? with_room[i] : NULL;
+}
+
+// Is there something to wait for: an attempt under way, or a connection whose streams may become free?
+static bool hopeful(const struct dial *d) {
+    if (d->opening > 0 || d->resolving > 0) return true;
+    for (size_t i = 0; i < d->peer_count; i++)
+        if (d->peers[i]->alive > 0) return true;
+    return false;
+}
+
+static void connect_peers(struct dial *d, bool all) {
+    int64_t now = loop_now(d->loop);
+    for (size_t i = 0; i < d->name_count; i++) {
+        struct dial_name *name = &d->names[i];
+        bool due = all || name->tried == 0 || now - name->tried > RESOLVE_AGAIN;
+        if (!name->resolved && !name->resolving && due) resolve(d, name);
+    }
+    for (size_t i = 0; i < d->peer_count; i++) {
+        struct dial_peer *p = d->peers[i];
+        if (d->choices[i].gone || (!all && choice_is_out(&d->choices[i], now))) continue;
+        bool full = d->waiting != NULL && p->opening == 0 && p->alive < DIAL_CONNS &&
+                    conn_with_room(p) == NULL;
+        if (p->alive > 0 && !full) continue;
+        bool stale = now - p->name->tried > RESOLVE_AGAIN;
+        if (stale && !p->name->resolving) resolve(d, p->name);
+        connect_now(d, p);
+    }
+}
+
+// The calls that have waited through a failure end with it.
+static void fail_disappointed(struct dial *d) {
+    struct dial_call *next;
+    for (struct dial_call *c = d->waiting; c != NULL; c = next) {
+        next = c->next;
+        if (c->failures == d->failures) continue;
+        dial_unwait(d, c);
+        dial_call_fail_unbegun(c, (int)d->err.code, d->err.text);
+    }
+}
+
+void pool_connect(struct dial *d) {
+    connect_peers(d, false);
+    if (d->waiting == NULL || hopeful(d)) return;
+    fail_disappointed(d);
+    if (d->waiting != NULL) connect_peers(d, true);
+}
+
+// ---- life
+
+static int add_name(struct dial *d, struct str text, struct err *err) {
+    if (d->name_count == DIAL_NAMES)
+        return err_set(err, STATUS_INVALID_ARGUMENT, "more than %d addresses are dialled at once",
+                       DIAL_NAMES);
+    struct dial_name *name = &d->names[d->name_count];
+    const char *local = text.n > 0 && text.p[0] == ':' ? "localhost" : "";
+    if (text.n > 255 || asprintf(&name->address, "%s%.*s", local, (int)text.n, text.p) < 0)
+        return err_set(err, STATUS_INVALID_ARGUMENT, "an address is longer than 255 bytes");
+    d->name_count++;
+    name->dial = d;
+    int rc = address_check(name->address, err);
+    if (rc < 0) return rc;
+    struct str host = {name->address, (size_t)(strrchr(name->address, ':') - name->address)};
+    if (host.p[0] == '[') host = (struct str){host.p + 1, host.n - 2};
+    name->host = strndup(host.p, host.n);
+    return name->host != NULL ? 0 : err_set(err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
+}
+
+int pool_create(struct dial *d, struct err *err) {
+    struct str rest = str_of(d->address);
+    for (;;) {
+        const char *comma = rest.n == 0 ? NULL : memchr(rest.p, ',', rest.n);
+        struct str one = {rest.p, comma == NULL ? rest.n : (size_t)(comma - rest.p)};
+        int rc = add_name(d, one, err);
+        if (rc < 0 || comma == NULL) return rc;
+        rest = (struct str){comma + 1, rest.n - one.n - 1};
+    }
+}
+
+void pool_destroy(struct dial *d) {
+    while (d->peer_count > 0) {
+        struct dial_peer *p = d->peers[d->peer_count - 1];
+        while (p->conns != NULL) {
+            struct dial_conn *dc = p->conns;
+            conn_on_close(dc->conn, NULL, NULL);
+            conn_close(dc->conn); // its streams are nobody's; they close at once
+            pool_choice(p)->gone = false;
+            free_conn(dc);
+        }
+        free_peer(d, p);
+    }
+    for (size_t i = 0; i < d->name_count; i++) {
+        free(d->names[i].address);
+        free(d->names[i].host);
+    }
+}
