@@ -196,7 +196,7 @@ static int tell_content(struct wire_reader *r, const struct wire_frame *at,
 // One message whose spans are the items [from, to) that are not dropped.
 static int tell_message(struct wire_reader *r, const struct wire_frame *at,
                         const struct pb_field *field, size_t index, size_t from, size_t to) {
-    struct wire_frame inner = {at, field, index, at->depth + 1};
+    struct wire_frame inner = {at, field, index, at->depth + 1, false};
     if (inner.depth > PB_MAX_DEPTH) return wire_fail_deep(r, at, field);
     size_t first = r->item_count;
     int rc = r->sink->ops->message(r->sink, field, field->message);
@@ -233,7 +233,7 @@ static int tell_entry(struct wire_reader *r, const struct wire_frame *at,
     struct pb_sink *sink = r->sink;
     const struct pb_field *map = item->field, *key = &map->message->fields[0],
                           *value = &map->message->fields[1];
-    struct wire_frame inner = {at, map, WIRE_NO_INDEX, at->depth + 1};
+    struct wire_frame inner = {at, map, WIRE_NO_INDEX, at->depth + 1, false};
     struct wire_entry entry;
     if (inner.depth > PB_MAX_DEPTH) return wire_fail_deep(r, at, map);
     int rc = wire_read_entry(r, at, map, item->content, &entry);

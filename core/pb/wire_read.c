@@ -7,7 +7,7 @@
 // field with a wrong wire type is unknown, as the documentation says. A zero of a field without
 // presence is told only when the field was told before, which it would otherwise not overwrite:
 // `seen` has a bit for every field's index modulo 64, and the price of a false hit is an explicit
-// zero.
+// zero. In a message that merges into one that came before, every field counts as told.
 //
 // Depth: the root is at 0, messages inside it at 1 to 100, entries of maps and groups counted.
 #include "wire_read.h"
@@ -188,7 +188,7 @@ int wire_read_entry(struct wire_reader *r, const struct wire_frame *at, const st
                     struct str bytes, struct wire_entry *entry) {
     const struct pb_message *type = map->message;
     const uint8_t *p = (const uint8_t *)bytes.p, *end = p + bytes.n;
-    const struct wire_frame inner = {at, map, WIRE_NO_INDEX, at->depth + 1};
+    const struct wire_frame inner = {at, map, WIRE_NO_INDEX, at->depth + 1, false};
     int rc = 0;
     *entry = (struct wire_entry){0};
     if (type->fields[0].type == PB_STRING) entry->key.s = (struct str){"", 0};
@@ -280,8 +280,9 @@ static int direct_packed(struct direct *d, const struct pb_field *field, struct 
 }
 
 static int direct_message(struct wire_reader *r, const struct wire_frame *at,
-                          const struct pb_field *field, size_t index, struct str content) {
-    struct wire_frame inner = {at, field, index, at->depth + 1};
+                          const struct pb_field *field, size_t index, struct str content,
+                          bool again) {
+    struct wire_frame inner = {at, field, index, at->depth + 1, again};
     if (inner.depth > PB_MAX_DEPTH) return wire_fail_deep(r, at, field);
     int rc = r->sink->ops->message(r->sink, field, field->message);
     if (rc == 0) rc = wire_read_direct(r, &inner, field->message, content);
@@ -304,10 +305,11 @@ static int direct_entry_message(struct wire_reader *r, const struct wire_frame *
         struct str bytes_of = {(const char *)content,
                                content_end == NULL ? 0 : (size_t)(content_end - content)};
         if (field->type == PB_MESSAGE) wire_length(content, end, &bytes_of);
+        rc = direct_message(r, at, field, WIRE_NO_INDEX, bytes_of, any);
         any = true;
-        rc = direct_message(r, at, field, WIRE_NO_INDEX, bytes_of);
     }
-    if (rc == 0 && !any) rc = direct_message(r, at, field, WIRE_NO_INDEX, (struct str){"", 0});
+    if (rc == 0 && !any)
+        rc = direct_message(r, at, field, WIRE_NO_INDEX, (struct str){"", 0}, false);
     return rc;
 }
 
@@ -316,7 +318,7 @@ static int direct_entry(struct direct *d, const struct pb_field *map, struct str
     struct wire_reader *r = d->r;
     struct pb_sink *sink = r->sink;
     struct wire_entry entry;
-    struct wire_frame inner = {d->at, map, WIRE_NO_INDEX, d->at->depth + 1};
+    struct wire_frame inner = {d->at, map, WIRE_NO_INDEX, d->at->depth + 1, false};
     if (inner.depth > PB_MAX_DEPTH) return wire_fail_deep(r, d->at, map);
     int rc = wire_read_entry(r, d->at, map, bytes, &entry);
     if (rc < 0) return rc;
@@ -329,6 +331,17 @@ static int direct_entry(struct direct *d, const struct pb_field *map, struct str
     rc = value->message == NULL ? sink->ops->value(sink, value, entry.value)
                                 : direct_entry_message(r, &inner, value, bytes);
     return rc < 0 ? rc : sink->ops->message_end(sink);
+}
+
+static int direct_child(struct direct *d, const struct pb_field *field, struct str content) {
+    if (field->repeated) {
+        int rc = open_list(d, field);
+        return rc < 0 ? rc : direct_message(d->r, d->at, field, d->index++, content, false);
+    }
+    uint64_t bit = 1ULL << (field->index & 63);
+    bool again = (d->seen & bit) != 0;
+    d->seen |= bit;
+    return direct_message(d->r, d->at, field, WIRE_NO_INDEX, content, again);
 }
 
 // A field that is a message, a group, an entry or a packed list; its content is within [p, end).
@@ -350,17 +363,14 @@ static const uint8_t *direct_nested(struct direct *d, const struct pb_field *fie
     } else if (form == WIRE_ENTRY) {
         *rc = direct_entry(d, field, content, start, next);
     } else {
-        if (field->repeated) *rc = open_list(d, field);
-        if (*rc == 0)
-            *rc = direct_message(d->r, d->at, field, field->repeated ? d->index++ : WIRE_NO_INDEX,
-                                 content);
+        *rc = direct_child(d, field, content);
     }
     return next;
 }
 
 int wire_read_direct(struct wire_reader *r, const struct wire_frame *at,
                      const struct pb_message *type, struct str bytes) {
-    struct direct d = {.r = r, .at = at};
+    struct direct d = {.r = r, .at = at, .seen = at->again ? UINT64_MAX : 0};
     const uint8_t *p = (const uint8_t *)bytes.p, *end = p + bytes.n;
     int rc = 0;
     while (p != NULL && p < end && rc == 0) {
@@ -386,7 +396,7 @@ int wire_read_direct(struct wire_reader *r, const struct wire_frame *at,
 
 int pb_read_wire(const struct pb_message *type, struct str bytes, struct pb_sink *sink) {
     struct wire_reader r = {.sink = sink};
-    struct wire_frame root = {NULL, NULL, WIRE_NO_INDEX, 0};
+    struct wire_frame root = {NULL, NULL, WIRE_NO_INDEX, 0, false};
     int rc = sink->ops->message(sink, NULL, type);
     if (rc < 0) return rc;
     if (bytes.n == 0) return sink->ops->message_end(sink);

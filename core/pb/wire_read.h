@@ -20,6 +20,7 @@ struct wire_frame {
     const struct pb_field *field; // NULL: the root
     size_t index;                 // place in the list, WIRE_NO_INDEX in none
     int depth;
+    bool again; // it merges into a message that came before, or that did: a zero overwrites
 };
 #define WIRE_NO_INDEX SIZE_MAX
 

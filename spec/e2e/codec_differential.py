@@ -460,4 +460,5 @@ def main():
             options.messages, len(types) + len(known), time.time() - started, options.seed))
 
 
-main()
+if __name__ == "__main__":
+    main()

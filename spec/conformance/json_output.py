@@ -1,0 +1,2 @@
+from rows import Table
+table = Table('json_output')
