@@ -65,6 +65,7 @@ int desc_check_depth(struct str set, struct err *err); // before the set is unpa
 int desc_build_names(struct desc_build *b);            // files, messages and enums with their names
 int desc_build_fields(struct desc_build *b);           // fields, oneofs, extensions
 int desc_build_services(struct desc_build *b);         // services and methods
+int desc_mark_required(struct desc_build *b);          // pb_message.needs_check
 int desc_check_known(struct desc_build *b); // map entries and well-known types have their shape
 int desc_index_comments(struct desc_build *b, struct desc_file *file);
 

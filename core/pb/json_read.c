@@ -76,7 +76,8 @@ static int read_member(struct json_reader *r, const struct json_place *at, const
     if (marked(r, marks, f->index)) return json_reader_fail(r, at, "is set twice");
     mark(r, marks, f->index);
     enum json_token token = json_next(&r->lex);
-    if (token == JSON_NULL && (f->repeated || !keeps_null(f))) return 0;
+    if (token == JSON_NULL && (f->repeated || !keeps_null(f)))
+        return f->required ? json_reader_fail(r, at, "is required") : 0;
     int rc = mark_oneof(r, at, f, marks);
     if (rc < 0) return rc;
     if (f->is_map) return json_reader_map(r, at, f, token);
@@ -84,8 +85,20 @@ static int read_member(struct json_reader *r, const struct json_place *at, const
     if (f->message != NULL) return json_reader_message(r, at, f, f->message, token);
     union pb_value v;
     rc = json_reader_scalar(r, at, f, token, &v);
+    if (rc == JSON_SKIPPED && f->required) return json_reader_fail(r, at, "is required");
     if (rc == JSON_SKIPPED || (rc == 0 && !f->has_presence && json_reader_zero(f, v))) return 0;
     return rc < 0 ? rc : r->sink->ops->value(r->sink, f, v);
+}
+
+// The required fields (proto2) that were not among the members.
+static int check_required(struct json_reader *r, const struct json_place *at,
+                          const struct pb_message *type, size_t marks) {
+    for (size_t i = 0; i < type->count; i++) {
+        if (!type->fields[i].required || marked(r, marks, i)) continue;
+        const struct json_place place = {.up = at, .field = &type->fields[i], .index = -1};
+        return json_reader_fail(r, &place, "is required");
+    }
+    return 0;
 }
 
 int json_reader_members(struct json_reader *r, const struct json_place *at,
@@ -111,8 +124,10 @@ int json_reader_members(struct json_reader *r, const struct json_place *at,
         int rc = f == NULL ? json_reader_unknown(r, at, type) : read_member(r, &place, f, marks);
         if (rc < 0) return rc;
     }
+    if (token != JSON_OBJECT_END) return json_reader_expected(r, at, "a field", token);
+    int rc = type->needs_check ? check_required(r, at, type, marks) : 0;
     r->marks.n = marks;
-    return token == JSON_OBJECT_END ? 0 : json_reader_expected(r, at, "a field", token);
+    return rc;
 }
 
 // ---- lists

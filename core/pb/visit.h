@@ -17,6 +17,7 @@
 //   `sink->ordered` is set: in order of field number as well. A sink that is not ordered (Lua, wire) may get a list in
 //   several pieces, and a field again, later: it merges as the protobuf documentation says (last scalar wins, messages
 //   merge, lists append; a member of a oneof clears the others).
+// - A required field (proto2) that is absent is a fault.
 // - A zero value of a field without presence is not reported. Strings are valid UTF-8. Depth is at most 100.
 // - Enum values arrive as numbers. A closed enum's unknown number arrives as `unknown`.
 //

@@ -394,13 +394,19 @@ int wire_read_direct(struct wire_reader *r, const struct wire_frame *at,
     return rc < 0 ? rc : close_list(&d);
 }
 
-int pb_read_wire(const struct pb_message *type, struct str bytes, struct pb_sink *sink) {
-    struct wire_reader r = {.sink = sink};
+int wire_read_root(struct wire_reader *r, const struct pb_message *type, struct str bytes) {
+    struct pb_sink *sink = r->sink;
     struct wire_frame root = {NULL, NULL, WIRE_NO_INDEX, 0, false};
     int rc = sink->ops->message(sink, NULL, type);
     if (rc < 0) return rc;
     if (bytes.n == 0) return sink->ops->message_end(sink);
-    rc = sink->ordered ? wire_read_root_ordered(&r, &root, type, bytes)
-                       : wire_read_direct(&r, &root, type, bytes);
+    rc = sink->ordered ? wire_read_root_ordered(r, &root, type, bytes)
+                       : wire_read_direct(r, &root, type, bytes);
     return rc < 0 ? rc : sink->ops->message_end(sink);
+}
+
+int pb_read_wire(const struct pb_message *type, struct str bytes, struct pb_sink *sink) {
+    struct wire_reader r = {.sink = sink};
+    int rc = type->needs_check ? wire_check_required(type, bytes, sink->err) : 0;
+    return rc < 0 ? rc : wire_read_root(&r, type, bytes);
 }

@@ -61,5 +61,9 @@ int wire_read_entry(struct wire_reader *r, const struct wire_frame *at, const st
 // The content of a message, without its begin and end events.
 int wire_read_direct(struct wire_reader *r, const struct wire_frame *at,
                      const struct pb_message *type, struct str bytes);
+// A whole message, in the form that the sink wants; required fields are not looked for.
+int wire_read_root(struct wire_reader *r, const struct pb_message *type, struct str bytes);
+// -STATUS_INVALID_ARGUMENT when a required field is missing somewhere, or the bytes are malformed.
+int wire_check_required(const struct pb_message *type, struct str bytes, struct err *err);
 int wire_read_root_ordered(struct wire_reader *r, const struct wire_frame *at,
                            const struct pb_message *type, struct str bytes);

@@ -20,7 +20,7 @@ import inspect
 import struct
 
 REFUSED = "REFUSED"
-ANYTHING = "ANYTHING"  # only for python=: not compared
+ANYTHING = "ANYTHING"  # only for python=: something else, whatever it is
 
 VARINT, FIXED64, LENGTH, GROUP, END_GROUP, FIXED32 = range(6)
 
