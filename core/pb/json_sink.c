@@ -230,10 +230,14 @@ static int on_message_end(struct pb_sink *sink) {
 
 static int on_list(struct pb_sink *sink, const struct pb_field *field) {
     struct pb_json_sink *j = (struct pb_json_sink *)sink;
+    size_t start = j->out->n;
+    bool first = !top(j)->some;
     begin_value(j, field);
     enum kind kind = field->is_map ? MAP : top(j)->kind == MASK ? PATHS : LIST;
     struct frame *f = push(j, kind, field, NULL);
     if (f == NULL) return -STATUS_INVALID_ARGUMENT;
+    f->start = start;
+    f->first = first;
     if (kind == MAP) f->next = j->entries.n;
     if (kind != PATHS) json_sink_open(j, kind == MAP ? '{' : '[');
     return 0;
@@ -249,7 +253,13 @@ static int on_list_end(struct pb_sink *sink) {
         j->entries.n = f->next;
     }
     if (f->kind != PATHS) json_sink_close(j, f, f->kind == MAP ? '}' : ']');
+    bool empty = f->kind == LIST && !f->some;
     j->depth--;
+    // A packed list came without elements, or with numbers only that its enum lacks: a default.
+    if (empty && j->style.no_defaults && top(j)->kind == OBJECT) {
+        j->out->n = f->start;
+        top(j)->some = !f->first;
+    }
     return rc;
 }
 

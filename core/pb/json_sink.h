@@ -30,6 +30,8 @@ struct frame {
     const struct pb_field *field;     // that holds it; NULL at the root
     const struct pb_message *type;    // NULL for lists
     const struct pb_message *content; // ANY: what is in it
+    size_t start; // LIST: how long the output was before its member; and whether that was the first
+    bool first;
     size_t next; // OBJECT: index of the field whose turn it is; LIST: elements so far; MAP, ENTRY:
                  // place in `entries`
     int64_t seconds;

@@ -35,6 +35,8 @@ for name, text, json in (("double", "a_double: 0", '"aDouble":0'), ("int32", "an
     write("optional %s: a default that is set is written" % name, OPTIONALS, text, "{%s}" % json)
 write("optional fields that are not set are left out in both forms", OPTIONALS, "", "{}", micro="{}")
 write("empty lists are left out; Micro's form has them", TREE, "", "{}", micro='{"name":"","children":[],"named":{}}')
+write("an empty packed list on the wire is left out", LISTS, b(3) + b(14, "x"), '{"strings":["x"]}')
+write("an empty packed list after another member", LISTS, b(1, bytes(8)) + b(3), '{"doubles":[0]}')
 write("a member of a oneof with its default is written", CHOICE, "phone: 0", '{"phone":"0"}', micro='{"before":"","phone":"0","after":""}')
 write("-0.0 is no default", SCALARS, "a_double: -0.0 a_float: -0.0", '{"aDouble":-0.0,"aFloat":-0.0}')
 write("unknown fields are left out", TREE, b(1, "x") + v(77, 1), '{"name":"x"}')
