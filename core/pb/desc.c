@@ -22,6 +22,7 @@ struct chunk {
 
 struct desc_arena {
     struct chunk *first;
+    size_t total; // bytes of all chunks
 };
 
 struct desc_arena *desc_arena_new(void) {
@@ -44,8 +45,10 @@ void *desc_arena_alloc(struct desc_arena *arena, size_t count, size_t size) {
     struct chunk *c = arena->first;
     if (c == NULL || c->size - c->used < n) {
         size_t room = n > CHUNK_SIZE ? n : CHUNK_SIZE;
+        if (room > DESC_MEMORY_MOST - arena->total) return NULL;
         c = calloc(1, sizeof *c + room);
         if (c == NULL) return NULL;
+        arena->total += room;
         c->size = room;
         c->next = arena->first;
         arena->first = c;
@@ -68,7 +71,7 @@ static void pool_delete(struct pb_pool *pool) {
 
 static int build(struct pb_pool *pool, struct err *err) {
     struct str bytes = blob_str(pool->set);
-    int rc = desc_check_depth(bytes, err);
+    int rc = desc_check_set(bytes, err);
     if (rc < 0) return rc;
     SetProto *set =
         google__protobuf__file_descriptor_set__unpack(NULL, bytes.n, (const uint8_t *)bytes.p);

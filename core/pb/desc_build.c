@@ -11,7 +11,9 @@
 #include <stdlib.h>
 
 int desc_no_memory(struct desc_build *b) {
-    return err_set(b->err, STATUS_RESOURCE_EXHAUSTED, "descriptor set: out of memory");
+    return err_set(b->err, STATUS_RESOURCE_EXHAUSTED,
+                   "descriptor set: out of memory, or more than %zu MB of it are wanted",
+                   DESC_MEMORY_MOST >> 20);
 }
 
 bool desc_is_name(const char *text) {
@@ -203,9 +205,20 @@ static int add_enum(struct desc_build *b, const struct desc_file *file, const En
     return fill_enum(b, e, source);
 }
 
+// The items of a message set travel in groups of their own kind, which the codec does not speak:
+// written as plain fields, nobody else could read them.
+static int message_set(struct desc_build *b, struct str scope, const char *name) {
+    return err_set(b->err, STATUS_INVALID_ARGUMENT,
+                   "%.*s%s%s: message_set_wire_format is not supported; declare the items as "
+                   "fields or as an Any",
+                   (int)scope.n, scope.p, scope.n > 0 ? "." : "", name);
+}
+
 static int add_message(struct desc_build *b, const struct desc_file *file,
                        const MessageProto *proto, struct str scope, const struct desc_path *path) {
     if (!desc_is_name(proto->name)) return not_a_name(b, scope, "a message", proto->name);
+    if (proto->options != NULL && proto->options->message_set_wire_format)
+        return message_set(b, scope, proto->name);
     struct pb_message *m = desc_arena_alloc(b->arena, 1, sizeof *m);
     if (m == NULL || path == NULL) return desc_no_memory(b);
     m->full_name = desc_join(b, scope, proto->name);

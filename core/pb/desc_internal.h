@@ -14,7 +14,11 @@ typedef Google__Protobuf__FieldDescriptorProto FieldProto;
 typedef Google__Protobuf__EnumDescriptorProto EnumProto;
 typedef Google__Protobuf__SourceCodeInfo__Location LocationProto;
 
-// Zeroed memory that is freed at once.
+// What a set may take when it is unpacked, and what a pool may: sets are uploaded, and two bytes of one can stand for
+// kilobytes (an empty message, a name inside of long names).
+#define DESC_MEMORY_MOST ((size_t)256 << 20)
+
+// Zeroed memory that is freed at once; DESC_MEMORY_MOST at most.
 struct desc_arena;
 struct desc_arena *desc_arena_new(void);
 void desc_arena_delete(struct desc_arena *arena); // accepts NULL
@@ -61,11 +65,11 @@ struct desc_build {
 };
 
 // Each returns 0 or a negative status with err filled.
-int desc_check_depth(struct str set, struct err *err); // before the set is unpacked
-int desc_build_names(struct desc_build *b);            // files, messages and enums with their names
-int desc_build_fields(struct desc_build *b);           // fields, oneofs, extensions
-int desc_build_services(struct desc_build *b);         // services and methods
-int desc_mark_required(struct desc_build *b);          // pb_message.needs_check
+int desc_check_set(struct str set, struct err *err); // before the set is unpacked
+int desc_build_names(struct desc_build *b);          // files, messages and enums with their names
+int desc_build_fields(struct desc_build *b);         // fields, oneofs, extensions
+int desc_build_services(struct desc_build *b);       // services and methods
+int desc_mark_required(struct desc_build *b);        // pb_message.needs_check
 int desc_check_known(struct desc_build *b); // map entries and well-known types have their shape
 int desc_index_comments(struct desc_build *b, struct desc_file *file);
 

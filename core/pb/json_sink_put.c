@@ -99,7 +99,7 @@ union pb_value json_sink_zero(const struct pb_field *f) {
 
 static void put_enum(struct pb_json_sink *j, const struct pb_enum *e, int64_t number) {
     const struct pb_enum_value *value = pb_enum_by_number(e, (int32_t)number);
-    if (e->is_null_value) {
+    if (e->is_null_value && number == 0) {
         buf_append_text(j->out, "null");
     } else if (value == NULL) {
         json_put_i64(j->out, number);

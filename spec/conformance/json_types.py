@@ -178,6 +178,9 @@ parse("nested 1,000 deep, objects", "google.protobuf.Struct", '{"a":' * 1000 + "
 # ----------------------------------------------------------------------------------------------------------------------
 section("NullValue")
 write("is null", MIXED, "maybe_null: NULL_VALUE null: NULL_VALUE nulls: NULL_VALUE", '{"nulls":[null],"null":null,"maybeNull":null}')
+write("a number that it lacks is a number, as of every enum", MIXED, "maybe_null: 72", '{"maybeNull":72}', python=ANYTHING,
+      why="Python writes null, which would be read as another number")
+parse("a number that it lacks", MIXED, '{"maybeNull":72}', "maybe_null: 72")
 parse("null sets a member of a oneof", MIXED, '{"null":null}', "null: NULL_VALUE")
 parse("null sets an optional field", MIXED, '{"maybeNull":null}', "maybe_null: NULL_VALUE")
 parse("null is an element of a list", MIXED, '{"nulls":[null,null]}', "nulls: NULL_VALUE nulls: NULL_VALUE", json=False,

@@ -16,7 +16,7 @@ static struct pb_lua *lua;
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc;
     (void)argv;
-    L = lua_newstate(input_lua_alloc, NULL);
+    L = luaL_newstate();
     must(L != NULL);
     pb_lua_open(L);
     lua_settop(L, 0);

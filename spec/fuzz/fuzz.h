@@ -51,15 +51,6 @@ static inline char *input_copy(struct str s) {
     return copy;
 }
 
-// Lua's memory, from the heap: LuaJIT's own the leak checker does not see.
-static inline void *input_lua_alloc(void *user, void *old, size_t old_size, size_t size) {
-    (void)user;
-    (void)old_size;
-    if (size > 0) return realloc(old, size);
-    free(old);
-    return NULL;
-}
-
 // The pool of the codec's fixtures (spec/unit/pb/fixtures and spec/conformance/proto), which the build compiles.
 static inline struct pb_pool *fixture_pool(void) {
     static struct pb_pool *pool;

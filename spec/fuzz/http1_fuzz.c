@@ -51,8 +51,7 @@ static int run(struct recorder *r, struct str bytes, size_t piece, struct buf *o
         drain(h, out);
         bytes.p += part.n;
         bytes.n -= part.n;
-        if (r->held > 0 && r->last != NULL) http_consume(r->last, r->held);
-        r->held = 0;
+        if (r->last != NULL) http_consume(r->last, stream_of(r->last)->unconsumed);
     }
     if (ways & SHUT_DOWN) http_shutdown(h);
     drain(h, out);
@@ -61,6 +60,11 @@ static int run(struct recorder *r, struct str bytes, size_t piece, struct buf *o
     http_session_delete(h);
     must(r->heads == r->closes);
     return rc;
+}
+
+static bool told_fault(struct buf *out) {
+    return strstr(buf_cstr(out), "HTTP/1.1 4") != NULL ||
+           strstr(buf_cstr(out), "HTTP/1.1 5") != NULL;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -72,8 +76,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct str bytes = input_rest(&in);
     int rc = run(&whole, bytes, bytes.n, &out);
     run(&pieces, bytes, piece, &out_pieces);
-    // With answers that come before or after the end of a request, the rest meets another state.
-    if (rc == 0 && (ways & (ANSWER_AT_HEAD | ANSWER_LATE)) == 0) {
+    // With answers that come before or after the end of a request, the rest meets another state. After a fault, what came
+    // with it may be seen or not, and of two faults either may be told.
+    if (rc == 0 && (ways & (ANSWER_AT_HEAD | ANSWER_LATE)) == 0 && !told_fault(&out)) {
         must(whole.heads == pieces.heads && whole.ends == pieces.ends);
         must(str_equal(buf_str(&whole.log), buf_str(&pieces.log)));
         must(str_equal(buf_str(&out), buf_str(&out_pieces)));

@@ -105,8 +105,7 @@ static void do_something(struct http_session *h, struct recorder *r, uint8_t wha
         if (s != NULL && (ways & CLIENT) == 0) answer(s);
         break;
     default:
-        if (r->held > 0 && r->last != NULL) http_consume(r->last, r->held < 64 ? r->held : 64);
-        r->held = r->held < 64 ? 0 : r->held - 64;
+        if (r->last != NULL) http_consume(r->last, stream_of(r->last)->unconsumed / 2);
         break;
     }
 }

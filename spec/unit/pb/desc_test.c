@@ -325,6 +325,80 @@ static void refuses_deep_sets(void **state) {
     buf_free(&outer);
 }
 
+static void assert_set_refused(struct buf *set, const char *text) {
+    struct blob *blob = buf_take(set);
+    struct err err = {0};
+    assert_null(pb_pool_new(blob, &err));
+    assert_string_equal(err.text, text);
+    blob_drop(blob);
+}
+
+// Few bytes that stand for much memory: empty messages, and names inside of long names.
+static void refuses_sets_that_swell(void **state) {
+    (void)state;
+    struct buf set = {0}, message = {0}, outer = {0}, file = {0};
+    for (int i = 0; i < 2000000; i++) buf_append(&set, "\x0A\x00", 2);
+    assert_set_refused(&set, "descriptor set: would take more than 256 MB of memory");
+
+    char name[251];
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    for (int i = 0; i < 20000; i++) {
+        char leaf[12], field[16];
+        int n = snprintf(leaf, sizeof leaf, "m%d", i);
+        snprintf(field, sizeof field, "\x0A%c%s", n, leaf);
+        put_field(&message, 3, str_of(field));
+    }
+    for (int i = 0; i < 90; i++) {
+        outer.n = 0;
+        put_field(&outer, 1, str_of(name));
+        if (i == 0) buf_append_str(&outer, buf_str(&message));
+        if (i > 0) put_field(&outer, 3, buf_str(&message));
+        struct buf swap = message;
+        message = outer;
+        outer = swap;
+    }
+    put_field(&file, 4, buf_str(&message));
+    put_field(&set, 1, buf_str(&file));
+    assert_true(set.n < 1000000);
+    assert_set_refused(&set, "descriptor set: out of memory, or more than 256 MB of it are wanted");
+    buf_free(&message);
+    buf_free(&outer);
+    buf_free(&file);
+}
+
+// Their wire form is not that of the fields that they declare.
+static void refuses_message_sets(void **state) {
+    (void)state;
+    struct blob *set =
+        compile_set("syntax = \"proto2\"; package p; message Set {\n"
+                    "  option message_set_wire_format = true; extensions 4 to max; }\n");
+    struct err err = {0};
+    assert_null(pb_pool_new(set, &err));
+    assert_string_equal(err.text, "p.Set: message_set_wire_format is not supported; declare the "
+                                  "items as fields or as an Any");
+    blob_drop(set);
+}
+
+static void knows_where_required_fields_are(void **state) {
+    (void)state;
+    struct pb_pool *pool = compile_pool(
+        "syntax = \"proto2\"; package p; message Free { optional int32 a = 1; optional Free f = 2; "
+        "}\n"
+        "message Needs { required int32 a = 1; }\n"
+        "message Holds { repeated Needs n = 1; optional Loop l = 2; }\n"
+        "message Loop { optional Loop l = 1; optional Holds h = 2; optional Free f = 3; }\n"
+        "message Mapped { map<string, Needs> m = 1; }\n"
+        "message Extended { extensions 1 to 9; } extend Extended { optional Mapped m = 1; }\n");
+    assert_false(message_of(pool, "p.Free")->needs_check);
+    assert_true(message_of(pool, "p.Needs")->needs_check);
+    assert_true(message_of(pool, "p.Holds")->needs_check);
+    assert_true(message_of(pool, "p.Loop")->needs_check);
+    assert_true(message_of(pool, "p.Mapped")->needs_check);
+    assert_true(message_of(pool, "p.Extended")->needs_check);
+    pb_pool_drop(pool);
+}
+
 // Cut at every byte and with every byte changed, a set gives a pool or an error, never a fault of
 // memory.
 static void survives_damage(void **state) {
@@ -383,6 +457,9 @@ int main(void) {
         cmocka_unit_test(refuses_doubles),
         cmocka_unit_test(refuses_false_friends),
         cmocka_unit_test(refuses_deep_sets),
+        cmocka_unit_test(refuses_sets_that_swell),
+        cmocka_unit_test(refuses_message_sets),
+        cmocka_unit_test(knows_where_required_fields_are),
         cmocka_unit_test(survives_damage),
         cmocka_unit_test(a_file_twice_counts_once),
     };
