@@ -203,7 +203,7 @@ int wire_read_entry(struct wire_reader *r, const struct wire_frame *at, const st
         const struct pb_field *field = tag >> 3 == 1   ? &type->fields[0]
                                        : tag >> 3 == 2 ? &type->fields[1]
                                                        : NULL;
-        if (wire_form_of(field, tag) == WIRE_SCALAR) {
+        if (field != NULL && wire_form_of(field, tag) == WIRE_SCALAR) {
             union pb_value *v = tag >> 3 == 1 ? &entry->key : &entry->value;
             p = wire_read_scalar(r, &inner, field, WIRE_NO_INDEX, p, end, v, &rc);
             if (p == NULL) return rc;
