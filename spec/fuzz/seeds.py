@@ -160,6 +160,10 @@ def log():
     yield b'\0{"time":1795341600.123456,"level":"INFO","version":"v2","instance":0,"text":"saved\\n","fields":{"id":"7"},"request":"5f2c"}'
     yield b'\0{"level":"ERROR","other":{"a":"b"},"n":1e3,"text":"\\u0000\\u00e9\\ud800\\/"}'
     yield b'\0{"text":"cut'
+    line = b'{"time":1.5,"level":"INFO","instance":0,"text":"a","fields":{"id":"7"}}\n'
+    for ways in (0, 1, 2, 0x42, 0x40, 0x44):
+        yield bytes([3, ways, 3]) + line * 2 + b"broken\n" + line * 3 + b'{"level":"INFO"'
+    yield bytes([3, 0xC0]) + b"\1" + (1).to_bytes(8, "little") + (9).to_bytes(8, "little") + line * 4
     yield b"\1\2\3\4\2v2\5hello\3key\5value\1a\0\0\0"
     yield b"\1\0\0\0\0\4\xff\0\n\"\1\\\1\x7f\2\xc3\xa9\1\xe2"
 
