@@ -126,6 +126,12 @@ void pool_call_begun(struct dial_conn *dc);
 void pool_call_closed(struct dial_conn *dc); // its stream has
 struct choice *pool_choice(struct dial_peer *p);
 
+// ---- dial_fault.c
+#define FAULT_TEXT 600
+enum status dial_fault_not_grpc(const struct http_stream *s, char text[FAULT_TEXT]);
+// Why a stream ended that the server had not finished.
+enum status dial_fault_lost(const struct http_stream *s, char text[FAULT_TEXT]);
+
 // ---- dial_call.c
 extern const struct http_events DIAL_EVENTS;
 void dial_call_message(struct dial *d, struct message *take); // from the caller

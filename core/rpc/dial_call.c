@@ -24,10 +24,7 @@
 #include <stdlib.h>
 
 #define ATTEMPTS 3
-#define HTTP2_REFUSED_STREAM 0x7 // RFC 9113 section 7
-#define HTTP2_CANCEL 0x8
-#define HTTP2_ENHANCE_YOUR_CALM 0xB
-#define HTTP2_INADEQUATE_SECURITY 0xC
+#define HTTP2_CANCEL 0x8 // RFC 9113 section 7
 #define CREDIT_STEP (MSG_WINDOW / 4)
 
 struct call_key { // as the bytes of a map's key
@@ -335,10 +332,6 @@ static struct dial_conn *conn_of_stream(const struct http_stream *s) {
     return http_session_user(s->session);
 }
 
-static const char *who(const struct http_stream *s) {
-    return conn_of_stream(s)->peer->name->address;
-}
-
 // The server has answered the call: what that says of its address.
 static void judge(const struct http_stream *s, int status) {
     struct dial_peer *p = conn_of_stream(s)->peer;
@@ -349,14 +342,10 @@ static void judge(const struct http_stream *s, int status) {
     }
 }
 
-static void not_grpc(struct dial_call *c, struct str type) {
-    char text[500];
-    struct http_stream *s = c->stream;
-    enum status status = status_from_http(s->status);
-    snprintf(text, sizeof text,
-             "%.200s answered HTTP %d with content-type \"%.*s\", which is no gRPC", who(s),
-             s->status, (int)(type.n < 100 ? type.n : 100), type.p);
-    judge(s, status);
+static void not_grpc(struct dial_call *c) {
+    char text[FAULT_TEXT];
+    enum status status = dial_fault_not_grpc(c->stream, text);
+    judge(c->stream, status);
     dial_call_fail(c, status, text);
 }
 
@@ -372,7 +361,7 @@ static void on_head(struct http_stream *s) {
     if (http_header_get(s->headers, s->header_count, "grpc-status", &status))
         return; // Trailers-Only
     if (s->status != 200 || !str_starts(type, "application/grpc")) {
-        not_grpc(c, type); // what it says besides is not waited for: it may never end
+        not_grpc(c); // what it says besides is not waited for: it may never end
         return;
     }
     struct buf first = {0};
@@ -476,46 +465,6 @@ static void on_writable(struct http_stream *s) {
     if (c != NULL) give_credit(c);
 }
 
-// PROTOCOL-HTTP2.md, "Errors".
-static enum status status_of_reset(uint32_t code) {
-    switch (code) {
-    case HTTP2_REFUSED_STREAM: return STATUS_UNAVAILABLE;
-    case HTTP2_CANCEL: return STATUS_CANCELLED;
-    case HTTP2_ENHANCE_YOUR_CALM: return STATUS_RESOURCE_EXHAUSTED;
-    case HTTP2_INADEQUATE_SECURITY: return STATUS_PERMISSION_DENIED;
-    default: return STATUS_INTERNAL;
-    }
-}
-
-// Why a stream that the server had not finished ended.
-static enum status why_lost(const struct http_stream *s, char *text, size_t n) {
-    const char *name = who(s);
-    uint32_t broken = http_broken(s->session);
-    if (http_headers_too_long(s)) {
-        snprintf(text, n, "%.200s sent more than %zu bytes of headers", name,
-                 HTTP_LIMITS.header_bytes);
-        return STATUS_RESOURCE_EXHAUSTED;
-    }
-    if (s->was_reset) {
-        snprintf(text, n, "%.200s: the call was reset: %s", name, http2_error_name(s->reset_code));
-        return status_of_reset(s->reset_code);
-    }
-    if (broken != 0) {
-        snprintf(text, n, "%.200s breaks the rules of HTTP/2: %s", name, http2_error_name(broken));
-        return STATUS_INTERNAL;
-    }
-    struct dial_conn *dc = conn_of_stream(s);
-    dc->lost = true;
-    const char *fault = conn_fault(dc->conn);
-    if (dc->silent) {
-        snprintf(text, n, "%.200s did not answer a PING", name);
-    } else {
-        snprintf(text, n, "the connection to %.200s broke off%s%s", name,
-                 fault[0] == '\0' ? "" : ": ", fault);
-    }
-    return STATUS_UNAVAILABLE;
-}
-
 static bool begin_again(struct dial_call *c) {
     unsigned most = c->request->attempts == 0 ? ATTEMPTS : c->request->attempts;
     if (c->sent_items || ++c->attempts >= most) return false;
@@ -526,16 +475,18 @@ static bool begin_again(struct dial_call *c) {
 
 // The stream has ended and the call has not, or items of it wait for credit.
 static void lost(struct dial_call *c, const struct http_stream *s, enum http_close why) {
-    char text[600];
+    char text[FAULT_TEXT];
     c->stream = NULL;
     if (c->final != NULL) return;
     if (why == HTTP_CLOSE_REFUSED && !c->headed) {
         if (begin_again(c)) return;
-        snprintf(text, sizeof text, "%.200s takes no more calls on this connection", who(s));
+        snprintf(text, sizeof text, "%.200s takes no more calls on this connection",
+                 conn_of_stream(s)->peer->name->address);
         dial_call_fail_unbegun(c, STATUS_UNAVAILABLE, text);
         return;
     }
-    enum status status = why_lost(s, text, sizeof text);
+    enum status status = dial_fault_lost(s, text);
+    if (status == STATUS_UNAVAILABLE && !s->was_reset) conn_of_stream(s)->lost = true;
     dial_call_fail(c, status, text);
 }
 

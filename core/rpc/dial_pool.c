@@ -423,13 +423,14 @@ int pool_create(struct dial *d, struct err *err) {
 void pool_destroy(struct dial *d) {
     while (d->peer_count > 0) {
         struct dial_peer *p = d->peers[d->peer_count - 1];
-        while (p->conns != NULL) {
-            struct dial_conn *dc = p->conns;
+        for (struct dial_conn *dc = p->conns, *next; dc != NULL; dc = next) {
+            next = dc->next;
             conn_on_close(dc->conn, NULL, NULL);
             conn_close(dc->conn); // its streams are nobody's; they close at once
-            pool_choice(p)->gone = false;
-            free_conn(dc);
+            loop_timer_clear(d->loop, &dc->timer);
+            free(dc);
         }
+        p->conns = NULL;
         free_peer(d, p);
     }
     for (size_t i = 0; i < d->name_count; i++) {
