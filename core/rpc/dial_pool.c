@@ -88,7 +88,6 @@ static void retire_peer(struct dial *d, struct dial_peer *p) {
     for (struct dial_conn *dc = p->conns; dc != NULL; dc = dc->next) {
         if (dc->conn != NULL && conn_session(dc->conn) != NULL)
             http_shutdown(conn_session(dc->conn));
-        pool_choice(p)->room = false;
     }
     if (p->conns == NULL) free_peer(d, p);
 }

@@ -24,8 +24,8 @@ struct vm_host {
     // A core service by capability ("routes") and method name ("Install").
     int (*native)(struct vm_host *host, struct str capability, struct str method,
                   struct vm_target *out, struct err *err);
-    // A connection to a gRPC server at "host:port"; requests sent to the port carry their path in the context's metadata
-    // under ":path". It connects when the first request comes. `tls` is empty for none, else four texts with a NUL at the
+    // A port to the gRPC server at "host:port", or at several of them with commas between; requests without a method carry
+    // their path in the context's metadata under ":path". It connects when the first request comes. `tls` is empty for none, else four texts with a NUL at the
     // end of each: ca, cert, key, name (rpc/dial_tls.h).
     struct port *(*dial)(struct vm_host *host, struct str address, struct str tls, struct err *err);
     struct pb_pool *platform; // the contracts of proto/

@@ -449,7 +449,7 @@ return mica.service { handlers = { Front = {} } }
             time.sleep(0.3 * min(harness.SLOW, 3))
         thread.join()
         self.assertEqual(loaded["wrong"], [])
-        self.assertGreater(loaded["answered"], 100)
+        self.assertGreater(loaded["answered"], 20)
 
     def test_one_stream_a_connection(self):
         seconds = self.run_it("many", "tight", n=24)  # of 0.2 s each, over 8 connections
