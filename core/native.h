@@ -36,6 +36,7 @@ extern const struct native_service NATIVE_BLOBS;     // struct native_system
 extern const struct native_service NATIVE_LOGS;      // struct native_logs
 extern const struct native_service NATIVE_BUILD;     // struct deploy
 extern const struct native_service NATIVE_CONTRACTS; // struct deploy
+extern const struct native_service NATIVE_HEALTH;    // struct native_health
 
 struct native_port {
     struct port port; // first; never freed by its references
@@ -85,3 +86,9 @@ struct native_server {
 };
 // Answers those who wait for the end, now and from now on. Any thread.
 void native_server_stopping(struct native_server *s);
+void native_server_wait(struct native_server *s, struct message *take_request);
+
+struct native_health {
+    struct deploy *deploy;
+    struct native_server *server;
+};

@@ -146,6 +146,7 @@ static const struct native_method BUILD[] = {{"Read", native_deploy_read},
                                              {"Pack", pack}};
 const struct native_service NATIVE_BUILD = {"build", "mica.core.v1.Build", BUILD, 4};
 
-static const struct native_method CONTRACTS[] = {{"Get", running_contract}};
+static const struct native_method CONTRACTS[] = {{"Get", running_contract},
+                                                 {"Find", native_contracts_find}};
 const struct native_service NATIVE_CONTRACTS = {"contracts", "mica.core.v1.Contracts", CONTRACTS,
-                                                1};
+                                                2};

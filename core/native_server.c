@@ -41,10 +41,13 @@ static void tell_waiting(struct native_server *s) {
     }
 }
 
-static void wait_for_the_end(void *context, struct message *request) {
-    struct native_server *s = context;
+void native_server_wait(struct native_server *s, struct message *request) {
     mpsc_push(&s->waiting, &request->link);
     if (atomic_load(&s->stopping)) tell_waiting(s);
+}
+
+static void wait_for_the_end(void *context, struct message *request) {
+    native_server_wait(context, request);
 }
 
 void native_server_stopping(struct native_server *s) {

@@ -19,7 +19,7 @@ const char *const PLATFORM_NAMES[PLATFORM_COUNT] = {"registry", "api", "proxy", 
 static const char *const *const CAPABILITIES[PLATFORM_COUNT] = {
     (const char *const[]){"crypto", "contracts", NULL},
     (const char *const[]){"crypto", "routes", NULL},
-    (const char *const[]){"crypto", "routes", NULL},
+    (const char *const[]){"crypto", "routes", "contracts", "health", NULL},
     (const char *const[]){"crypto", "deploy", "server", "system", "blobs", "logs", NULL}};
 
 static struct platform *of_task(struct main_task *task) {

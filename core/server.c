@@ -48,6 +48,7 @@ struct server {
     struct native_routes routes;
     struct native_server native;
     struct tls_files tls;
+    struct native_health health;
     struct door doors[2];
     struct acceptor *acceptors[2];
     uv_signal_t signals[2];
@@ -261,10 +262,12 @@ static int make_parts(struct server *s, struct err *err) {
                                        .ready = ready,
                                        .stop = stop_asked,
                                        .user = s};
+    s->health = (struct native_health){&s->deploy, &s->native};
     natives_add(&p->natives, &NATIVE_ROUTES, &s->routes);
     natives_add(&p->natives, &NATIVE_DEPLOY, &s->deploy);
     natives_add(&p->natives, &NATIVE_CONTRACTS, &s->deploy);
     natives_add(&p->natives, &NATIVE_SERVER, &s->native);
+    natives_add(&p->natives, &NATIVE_HEALTH, &s->health);
     natives_add(&p->natives, &NATIVE_CRYPTO, &p->main);
     natives_add(&p->natives, &NATIVE_SYSTEM, &s->system);
     natives_add(&p->natives, &NATIVE_BLOBS, &s->system);

@@ -79,19 +79,32 @@ static bool make_key(struct directory *d, struct str ns, struct str service) {
     return !d->key.failed;
 }
 
-static int add_service(struct version *v, const struct pb_service *s, struct buf *name) {
-    for (size_t i = 0; i < s->count; i++) {
-        name->n = 0;
-        buf_append_str(name, s->name);
-        buf_append_byte(name, '.');
-        buf_append_str(name, s->methods[i].name);
-        if (name->failed) return -STATUS_RESOURCE_EXHAUSTED;
-        if (map_get(&v->endpoints, buf_str(name)) != NULL)
-            continue; // of two packages: the first one's
-        int rc = map_put(&v->endpoints, buf_str(name), &s->methods[i]);
-        if (rc < 0) return rc;
+static int add_endpoint(struct version *v, struct str group, const struct pb_method *method,
+                        struct buf *name) {
+    name->n = 0;
+    buf_append_str(name, group);
+    buf_append_byte(name, '.');
+    buf_append_str(name, method->name);
+    if (name->failed) return -STATUS_RESOURCE_EXHAUSTED;
+    if (map_get(&v->endpoints, buf_str(name)) != NULL) return 0;
+    return map_put(&v->endpoints, buf_str(name), (struct pb_method *)method);
+}
+
+// Where services of several packages have one name, that name is the first one's, and each has its full name too.
+static int add_service(struct version *v, const struct pb_service *s, bool full, struct buf *name) {
+    int rc = 0;
+    for (size_t i = 0; i < s->count && rc == 0; i++) {
+        rc = add_endpoint(v, s->name, &s->methods[i], name);
+        if (rc == 0 && full) rc = add_endpoint(v, s->full_name, &s->methods[i], name);
     }
-    return 0;
+    return rc;
+}
+
+static bool is_ambiguous(const struct pb_pool *pool, const struct pb_service *s) {
+    for (size_t i = 0; i < pool->service_count; i++) {
+        if (&pool->services[i] != s && str_equal(pool->services[i].name, s->name)) return true;
+    }
+    return false;
 }
 
 static struct version *version_new(const struct directory_version *put) {
@@ -108,7 +121,8 @@ static struct version *version_new(const struct directory_version *put) {
     int rc = 0;
     for (size_t i = 0; i < put->pool->service_count && rc == 0; i++) {
         const struct pb_service *s = &put->pool->services[i];
-        if (put->owns == NULL || put->owns(put->source, s->file)) rc = add_service(v, s, &endpoint);
+        if (put->owns == NULL || put->owns(put->source, s->file))
+            rc = add_service(v, s, is_ambiguous(put->pool, s), &endpoint);
     }
     buf_free(&endpoint);
     if (rc == 0) return v;

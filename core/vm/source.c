@@ -444,13 +444,16 @@ static int embedded_files(struct source *s, const char *prefix, struct err *err)
     return status;
 }
 
+// The standard services of gRPC (proto/grpc/) are the proxy's.
 static int platform_contract(struct source *s, struct pb_pool *platform) {
     char prefix[256];
+    bool standard = strcmp(s->name, "proxy") == 0;
     snprintf(prefix, sizeof prefix, "mica/%s/", s->name);
     s->pool = pb_pool_hold(platform);
     for (size_t i = 0; i < platform->service_count; i++) {
         struct str file = platform->services[i].file;
-        if (!str_starts(file, prefix) || source_owns_proto(s, file)) continue;
+        bool own = str_starts(file, prefix) || (standard && str_starts(file, "grpc/"));
+        if (!own || source_owns_proto(s, file)) continue;
         if (gather_proto(s, file) != 0) return -STATUS_RESOURCE_EXHAUSTED;
     }
     return 0;

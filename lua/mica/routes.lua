@@ -10,6 +10,8 @@ local routes = {}
 ---@class mica.routes.Options
 ---@field door "api" | "proxy"
 ---@field compile fun(service: table): table[]   the routes (mica.core.v1.Route) of one version of a service
+---@field installed? fun(services: table[])   called when routes are in use: the versions that answer calls which name none,
+--- the platform's own first, then by namespace and name
 
 -- Until identity is built: who calls from this machine is the administrator of the namespace that it names.
 local LOOPBACK = { id = "admin", name = "admin", type = "user", scopes = { "admin" } }
@@ -57,12 +59,13 @@ function routes.follow(options)
 
   -- A call that names no version goes to the one with the highest order; the others' routes are for calls that name them.
   local function compile_all()
-    local all, taken = {}, {}
+    local all, taken, newest = {}, {}, {}
     for _, versions in mica.sorted(services) do
       local first
       for _, service in mica.sorted(versions) do
         if not first or service.order > first.order then first = service end
       end
+      table.insert(newest, first)
       add(all, taken, options.compile(first))
       for _, service in mica.sorted(versions) do
         if service ~= first then
@@ -73,12 +76,14 @@ function routes.follow(options)
         end
       end
     end
-    return all
+    return all, newest
   end
 
   local function install()
     local revision = seen
-    native.Install { door = options.door, routes = compile_all(), loopback = LOOPBACK }
+    local all, newest = compile_all()
+    native.Install { door = options.door, routes = all, loopback = LOOPBACK }
+    if options.installed then options.installed(newest) end
     installed = revision
     local still = {}
     for _, waiter in ipairs(waiting) do

@@ -1,6 +1,9 @@
--- The identity proxy's policy: which gRPC path leads to which endpoint. As with the gateway, calls never come here.
+-- The identity proxy's policy: which gRPC path leads to which endpoint. As with the gateway, calls never come here, but for
+-- those to the standard services of gRPC: reflection and health.
 
 local mica = require "mica"
+local health = require "health"
+local reflection = require "reflection"
 local routes = require "mica.routes"
 
 local sync
@@ -28,7 +31,35 @@ function Proxy.Sync(_, req)
   return {}
 end
 
+local Reflection = { ServerReflectionInfo = reflection.handle }
+
 return mica.service {
-  handlers = { Proxy = Proxy },
-  on_start = function() sync = routes.follow { door = "proxy", compile = compile } end,
+  handlers = {
+    Proxy = Proxy,
+    Health = health.handlers,
+    ["grpc.reflection.v1.ServerReflection"] = Reflection,
+    ["grpc.reflection.v1alpha.ServerReflection"] = Reflection,
+  },
+  -- Anybody may ask; what a stranger sees is reflection.lua's to say.
+  public = {
+    "Health.Check", "Health.Watch",
+    "grpc.reflection.v1.ServerReflection.ServerReflectionInfo",
+    "grpc.reflection.v1alpha.ServerReflection.ServerReflectionInfo",
+  },
+  on_start = function()
+    sync = routes.follow {
+      door = "proxy",
+      compile = compile,
+      installed = function(services)
+        reflection.update(services)
+        health.update(services)
+      end,
+    }
+    mica.spawn(health.look)
+    mica.spawn(function()
+      mica.native("health").Stopping {}
+      health.stop()
+      reflection.stop()
+    end)
+  end,
 }
