@@ -11,6 +11,7 @@
 // workers); nothing is called under it that calls back.
 #include "deploy.h"
 
+#include "base/metrics.h"
 #include "native_deploy.h"
 
 #include <assert.h>
@@ -135,9 +136,25 @@ static struct deployment *add_deployment(struct deploy *d, struct err *err) {
 }
 
 // ---- stopping
+// What a service has counted ends with the last of its versions.
+static void forget_metrics(struct directory *d, const struct service *s) {
+    struct directory_entry entry;
+    if (directory_look(d, str_of(service_ns(s)), str_of(service_name(s)), str_of(""), &entry) ==
+        0) {
+        port_drop(entry.port);
+        pb_pool_drop(entry.pool);
+        return;
+    }
+    struct buf owner = {0};
+    metrics_owner(&owner, service_ns(s), service_name(s));
+    if (!owner.failed) metrics_forget(buf_str(&owner));
+    buf_free(&owner);
+}
+
 static void on_stopped(void *user, struct service *service, uint64_t finished) {
-    (void)service;
-    end_deployment(user, finished);
+    struct deployment *p = user;
+    forget_metrics(p->deploy->directory, service);
+    end_deployment(p, finished);
 }
 
 // The caller has made it STOPPING under the lock.

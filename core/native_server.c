@@ -37,11 +37,15 @@ static void tell_waiting(struct native_server *s) {
     Mica__Core__V1__StoppingResponse response = MICA__CORE__V1__STOPPING_RESPONSE__INIT;
     for (struct mpsc_node *node = mpsc_take(&s->waiting), *next; node != NULL; node = next) {
         next = node->next;
+        message_unpark(message_of(node));
         native_answer(message_of(node), &response.base);
     }
 }
 
 void native_server_wait(struct native_server *s, struct message *request) {
+    message_park(request);
+    blob_drop(request->body); // it may wait for days
+    request->body = NULL;
     mpsc_push(&s->waiting, &request->link);
     if (atomic_load(&s->stopping)) tell_waiting(s);
 }

@@ -21,6 +21,7 @@
 #include "net/conn.h"
 #include "parts.h"
 #include "platform.h"
+#include "server_metrics.h"
 #include "store/data_folder.h"
 #include "tls_files.h"
 
@@ -49,6 +50,7 @@ struct server {
     struct native_server native;
     struct tls_files tls;
     struct native_health health;
+    struct server_metrics metrics;
     struct door doors[2];
     struct acceptor *acceptors[2];
     uv_signal_t signals[2];
@@ -273,6 +275,7 @@ static int make_parts(struct server *s, struct err *err) {
     natives_add(&p->natives, &NATIVE_BLOBS, &s->system);
     natives_add(&p->natives, &NATIVE_LOGS, &s->logs);
     s->logs.loop = &p->main;
+    server_metrics_create(&s->metrics, p, &s->deploy);
     s->doors[0] = rpc_door_api(p->rpc);
     s->doors[1] = rpc_door_proxy(p->rpc);
     if (s->tls.context != NULL) s->doors[0].tls = s->doors[1].tls = &s->tls.context;
@@ -354,7 +357,9 @@ int server_run(const struct server_options *options) {
         s->code = complain(err.text);
     }
     int code = s->code;
+    server_metrics_close(&s->metrics);
     parts_destroy(&s->parts);
+    server_metrics_destroy(&s->metrics);
     deploy_destroy(&s->deploy);
     close_storage(s);
     tls_files_close(&s->tls);

@@ -2,6 +2,7 @@
 // Blobs and buffers. A buffer grows by half, so that a long one is copied a bounded number of times.
 #include "base/buf.h"
 
+#include "base/counters.h"
 #include "base/pool.h"
 
 #include <assert.h>
@@ -20,7 +21,8 @@ static struct blob *blob_take(size_t n) {
     struct blob *blob = pool_take(class, sizeof *blob + n);
     if (blob == NULL) return NULL;
     atomic_init(&blob->refs, 1);
-    blob->pool = class;
+    blob->pool = (uint16_t) class;
+    blob->body = false;
     return blob;
 }
 
@@ -41,7 +43,16 @@ void blob_drop(struct blob *blob) {
     if (blob == NULL) return;
     unsigned before = atomic_fetch_sub_explicit(&blob->refs, 1, memory_order_acq_rel);
     assert(before > 0);
-    if (before == 1) pool_give(blob, blob->pool);
+    if (before > 1) return;
+    if (blob->body) counter_add(COUNTER_BODIES, -1);
+    pool_give(blob, blob->pool);
+}
+
+void blob_mark_body(struct blob *blob) {
+    if (blob == NULL || blob->body || atomic_load_explicit(&blob->refs, memory_order_relaxed) > 1)
+        return;
+    blob->body = true;
+    counter_add(COUNTER_BODIES, 1);
 }
 
 // The storage of a buf with room for `cap` bytes of which the first `n` are kept; NULL: it is as it was.

@@ -31,7 +31,8 @@ static inline bool str_starts(struct str s, const char *prefix) {
 
 struct blob {
     atomic_uint refs;
-    unsigned pool; // the class of its memory, see pool.h
+    uint16_t pool; // the class of its memory, see pool.h
+    bool body;     // counted as a message's body while it lives
     size_t n;
     char p[];
 };
@@ -40,6 +41,8 @@ struct blob {
 struct blob *blob_new(const void *bytes, size_t n);
 struct blob *blob_hold(struct blob *blob);
 void blob_drop(struct blob *blob);
+// From here on it counts among the bodies of messages (counters.h). Before it is shared; nothing for NULL.
+void blob_mark_body(struct blob *blob);
 static inline struct str blob_str(const struct blob *blob) {
     return blob == NULL ? (struct str){"", 0} : (struct str){blob->p, blob->n};
 }

@@ -10,6 +10,7 @@ int mailbox_send(struct mailbox *box, struct message *m, bool *wake) {
     if (m->kind == MSG_REQUEST) {
         if (atomic_fetch_add(&box->waiting, 1) >= box->limit) {
             atomic_fetch_sub(&box->waiting, 1);
+            atomic_fetch_add_explicit(&box->refused, 1, memory_order_relaxed);
             return -STATUS_RESOURCE_EXHAUSTED;
         }
         lane = &box->requests;

@@ -18,6 +18,7 @@ struct mailbox {
     struct mpsc requests;
     atomic_uint waiting; // requests sent and not yet begun (mailbox_begun)
     unsigned limit;
+    _Atomic(uint64_t) refused; // requests, since it was full
     atomic_bool scheduled;
     atomic_bool closed; // refuses everything with UNAVAILABLE
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "msg/message.h"
 
+#include "base/counters.h"
 #include "base/pool.h"
 
 #include <assert.h>
@@ -9,6 +10,7 @@
 struct message *message_new(enum msg_kind kind, uint64_t call) {
     struct message *m = pool_take_zeroed(sizeof *m);
     if (m == NULL) return NULL;
+    counter_add(COUNTER_MESSAGES, 1);
     m->kind = (uint8_t)kind;
     m->call = call;
     return m;
@@ -16,6 +18,7 @@ struct message *message_new(enum msg_kind kind, uint64_t call) {
 
 void message_delete(struct message *m) {
     if (m == NULL) return;
+    counter_add(COUNTER_MESSAGES, -1);
     port_drop(m->reply);
     msg_context_drop(m->context);
     if (m->contract != NULL) m->drop_contract(m->contract);
@@ -24,6 +27,16 @@ void message_delete(struct message *m) {
     blob_drop(m->leading);
     msg_fault_delete(m->fault);
     pool_give_sized(m, sizeof *m);
+}
+
+void message_park(struct message *m) {
+    (void)m;
+    counter_add(COUNTER_MESSAGES, -1);
+}
+
+void message_unpark(struct message *m) {
+    (void)m;
+    counter_add(COUNTER_MESSAGES, 1);
 }
 
 void message_delete_chain(struct mpsc_node *first) {

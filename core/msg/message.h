@@ -108,6 +108,7 @@ struct message {
     // often it may be begun when the server has not begun it (0: as often as the client side sees fit).
     size_t most;
     unsigned attempts;
+    int64_t sent_at;         // REQUEST: about clock_now when it was sent; 0: not said
     void (*drop_contract)(struct pb_pool *contract); // set with `contract`
 };
 
@@ -115,6 +116,9 @@ struct message {
 struct message *message_new(enum msg_kind kind, uint64_t call);
 void message_delete(struct message *m);
 void message_delete_chain(struct mpsc_node *first);
+// Somebody keeps the message on purpose, for long: until it is taken back it does not count as alive (counters.h).
+void message_park(struct message *m);
+void message_unpark(struct message *m);
 // What an ITEM with this body takes of the window.
 static inline uint32_t message_weight(const struct blob *body) {
     return (uint32_t)blob_str(body).n + MSG_ITEM_OVERHEAD;

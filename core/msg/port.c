@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "msg/port.h"
+#include "msg/message.h"
 
 #include <assert.h>
 #include <stddef.h>
@@ -21,4 +21,7 @@ void port_drop(struct port *port) {
     if (before == 1) port->ops->free(port);
 }
 
-int port_send(struct port *port, struct message *m) { return port->ops->send(port, m); }
+int port_send(struct port *port, struct message *m) {
+    blob_mark_body(m->body);
+    return port->ops->send(port, m);
+}

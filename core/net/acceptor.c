@@ -10,6 +10,7 @@
 #include "net/conn_state.h"
 
 #include "base/clock.h"
+#include "base/counters.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -99,6 +100,7 @@ static bool may_complain(struct acceptor *a) {
 
 static void refuse(struct acceptor *a, int fd) {
     close(fd);
+    counter_add(COUNTER_TURNED_AWAY, 1);
     a->refused++;
     if (!may_complain(a)) return;
     log_printf(LOG_WARN, a->door->name, "%lu connections refused: %u are open, which is the limit",
@@ -136,6 +138,7 @@ static void hand_over(struct acceptor *a, int fd, const struct sockaddr *peer) {
     atomic_fetch_add(&a->tally->open, 1);
     conn_set_peer(c, peer);
     c->task.run = conn_adopt;
+    counter_add(COUNTER_ACCEPTED, 1);
     loop_post(loop, &c->task);
 }
 

@@ -24,6 +24,7 @@
 #include "net/conn_state.h"
 
 #include "base/clock.h"
+#include "base/counters.h"
 #include "net/address.h"
 
 #include <assert.h>
@@ -56,7 +57,13 @@ struct conn *conn_alloc(struct loop *loop) {
     return c;
 }
 
+static void count_open(struct conn *c, int by) {
+    if (c->door == NULL || c->door->open == NULL || c->counted == 0) return;
+    atomic_fetch_add_explicit(&c->door->open[c->counted - 1], by, memory_order_relaxed);
+}
+
 static void conn_free(struct conn *c) {
+    count_open(c, -1);
     if (c->tally != NULL) atomic_fetch_sub(&c->tally->open, 1);
     tally_drop(c->tally);
     tls_delete(c->tls);
@@ -168,6 +175,8 @@ static void carry(struct conn *c, struct http_session *session) {
     c->session = session;
     session->conn = c;
     session->touched = on_touched;
+    c->counted = (uint8_t)(http_session_version(session) + 1);
+    count_open(c, 1);
 }
 
 void conn_read(struct conn *c) { update_reading(c); }
@@ -265,6 +274,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
     struct conn *c = stream->data;
     struct str bytes = {buf->base, n > 0 ? (size_t)n : 0};
     if (n == 0) return;
+    if (n > 0) counter_add(c->door != NULL ? COUNTER_RECEIVED : COUNTER_CLIENT_RECEIVED, n);
     if (n > 0 && c->tls == NULL) {
         conn_input(c, bytes);
     } else if (n > 0) {
@@ -301,6 +311,7 @@ static void on_written(uv_write_t *req, int status) {
 bool conn_write_out(struct conn *c, struct write_buffer *w) {
     struct loop_state *s = c->loop->state;
     uv_buf_t b = uv_buf_init(buf_p(&w->buf), (unsigned)w->buf.n);
+    counter_add(c->door != NULL ? COUNTER_SENT : COUNTER_CLIENT_SENT, (int64_t)w->buf.n);
     int n = c->unsent > 0 ? 0 : uv_try_write((uv_stream_t *)&c->tcp, &b, 1);
     if (n == UV_EAGAIN) n = 0;
     if (n < 0) {

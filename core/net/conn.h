@@ -23,6 +23,7 @@ struct door {
         head_timeout; // nanoseconds from accept, or from the end of the last request begun, to a whole head
     int64_t idle_timeout;     // without any stream
     unsigned max_connections; // over it: closed at once, one log line a minute
+    _Atomic(int64_t) *open; // connections by enum http_version, kept by conn.c; NULL: nobody counts
     void *user;
     // The certificate of connections to come; NULL: no TLS. Read, and to be changed, on the main thread only.
     struct tls_context *const *tls;

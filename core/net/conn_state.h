@@ -53,6 +53,7 @@ struct conn {
     bool is_closed;  // uv_close was called
     bool eof;
     bool loopback;
+    uint8_t counted; // among the door's open connections: as this version and one; 0: not yet
     unsigned char peer_n;
     char peer[64];
 };

@@ -103,6 +103,8 @@ static _Thread_local struct loop *current; // the loop whose thread this is
 
 bool loop_is_current(const struct loop *loop) { return current == loop; }
 
+int64_t loop_cpu(struct loop *loop) { return clock_read(atomic_load(&loop->state->clock)); }
+
 int64_t loop_now(struct loop *loop) { return loop->state->now; }
 
 // ---- timers
@@ -209,6 +211,7 @@ static void loop_main(void *arg) {
     struct loop *loop = arg;
     struct loop_state *s = loop->state;
     current = loop;
+    atomic_store(&s->clock, clock_thread_id());
     s->now = clock_now();
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     // Stopping: run what is posted, close what is open, and wait until libuv holds nothing but our

@@ -47,6 +47,8 @@ void loop_destroy(struct loop *loop); // after loop_stop
 
 void loop_post(struct loop *loop, struct loop_task *task); // any thread
 bool loop_is_current(const struct loop *loop);
+int64_t
+loop_cpu(struct loop *loop); // CPU time of its thread, nanoseconds; any thread, while it runs
 int64_t loop_now(struct loop *loop); // clock_now at the beginning of the turn, cheap
 
 // Loop thread only. A timer fires once, at or shortly after `at` (clock_now).

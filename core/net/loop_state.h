@@ -17,6 +17,7 @@ struct loop_state {
         sleeping; // the loop's thread is, or is about to be, in poll: who clears it must wake it
     atomic_bool closed; // nothing more is taken
     atomic_bool stop;
+    _Atomic(clockid_t) clock; // of the thread's CPU time; 0: not begun
     uv_async_t wake;
     // Who starts and stops it.
     uv_thread_t thread;

@@ -5,6 +5,7 @@
 // in the last chunk that has room, a large blob becomes a chunk without being copied.
 #include "net/session.h"
 
+#include "base/counters.h"
 #include "base/pool.h"
 
 #include <assert.h>
@@ -34,6 +35,7 @@ struct stream *http_stream_new(struct http_session *h) {
     if (h->streams != NULL) h->streams->prev = st;
     h->streams = st;
     h->open++;
+    counter_add(h->server ? COUNTER_STREAMS : COUNTER_CLIENT_STREAMS, 1);
     return st;
 }
 
@@ -88,6 +90,7 @@ void stream_delete(struct stream *st) {
     }
     if (st->next != NULL) st->next->prev = st->prev;
     h->open--;
+    counter_add(h->server ? COUNTER_STREAMS : COUNTER_CLIENT_STREAMS, -1);
     for (struct chunk *c = st->first; c != NULL;) {
         struct chunk *next = c->next;
         chunk_free(st, c);
@@ -102,7 +105,11 @@ void stream_delete(struct stream *st) {
 }
 
 void stream_close(struct stream *st, enum http_close why) {
-    if (st->reported) st->s.session->events->closed(&st->s, why);
+    if (st->reported) {
+        enum counter ends = st->s.session->server ? COUNTER_CLOSED : COUNTER_CLIENT_CLOSED;
+        counter_add(ends + (enum counter)why, 1);
+        st->s.session->events->closed(&st->s, why);
+    }
     stream_delete(st);
 }
 

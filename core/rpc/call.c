@@ -94,6 +94,10 @@ struct call *call_new_bare(const struct request *r, const struct call_form *form
                        .table = route_table_hold(r->view->table),
                        .route = r->route,
                        .timer.fire = on_deadline};
+    c->counts = request_counts(r);
+    c->began = loop_now(r->at->loop);
+    call_counts_begin(c->counts);
+    if (c->counts == NULL) atomic_fetch_add(&r->at->server->uncounted, 1);
     r->stream->user = c;
     atomic_fetch_add_explicit(&r->at->open, 1, memory_order_relaxed);
     // Without memory for the timer the service's own clock still ends the call.
@@ -151,7 +155,12 @@ void call_answered(struct call *c, int status) {
     assert(!c->answered);
     c->answered = true;
     loop_timer_clear(c->at->loop, &c->timer);
-    door_count(c->view, status);
+    call_counts_end(c->counts, status);
+    if (c->counts != NULL) {
+        histogram_observe(&c->counts->seconds, loop_now(c->at->loop) - c->began);
+    } else {
+        atomic_fetch_sub(&c->at->server->uncounted, 1);
+    }
 }
 
 void call_fail(struct call *c, int status, const char *format, ...) {
@@ -219,6 +228,7 @@ void call_request(struct call *c, struct blob *take_body) {
     m->method = c->route->method;
     m->contract = pb_pool_hold(c->route->pool);
     m->drop_contract = drop_pool;
+    m->sent_at = loop_now(c->at->loop);
     c->requested = true;
     int rc = port_send(c->route->port, m);
     if (rc == 0) return;

@@ -16,13 +16,13 @@
 #include "rpc/head.h"
 #include "rpc/headers.h"
 #include "rpc/intake.h"
+#include "rpc/stats.h"
 
 #include <pthread.h>
 
 #define DOOR_API 0
 #define DOOR_PROXY 1
 #define DOORS 2
-#define STATUS_COUNT 17
 #define DEFAULT_NAMESPACE "mica"
 
 struct call;
@@ -47,11 +47,11 @@ struct route_memo {
 struct door_view {
     const char *name;
     struct route_slot *slot;
-    struct route_table *table;             // held; see route_slot_view
-    struct map spaces;                     // namespace -> struct space *, made from `table`
-    struct space *last_space;              // the one that was asked for last, of `spaces`
-    struct route_memo last_route;          // of `table`
-    _Atomic(uint64_t) ended[STATUS_COUNT]; // calls by status; written by the loop only
+    struct route_table *table;    // held; see route_slot_view
+    struct map spaces;            // namespace -> struct space *, made from `table`
+    struct space *last_space;     // the one that was asked for last, of `spaces`
+    struct route_memo last_route; // of `table`
+    uint32_t unrouted;            // the series of calls that no route answers
 };
 
 struct peer_entry {
@@ -68,6 +68,7 @@ struct rpc_loop { // what rpc keeps for a loop; loop->user
     uint32_t call_count, call_cap;
     struct call *spare;
     atomic_size_t open;
+    struct call_stats stats;
     struct loop_task refresh; // of the tables, after an installation
     atomic_bool refreshing;   // it is posted
     struct peer_entry peers[PEERS];
@@ -80,6 +81,7 @@ struct rpc_loop { // what rpc keeps for a loop; loop->user
 struct rpc_door { // a door's `user`
     struct rpc_server *server;
     unsigned index;
+    _Atomic(int64_t) open[HTTP_2 + 1]; // connections by version
 };
 
 struct rpc_server {
@@ -88,6 +90,8 @@ struct rpc_server {
     unsigned loop_count;
     struct rpc_door doors[DOORS];
     struct blob *empty_object; // "{}"
+    struct route metrics;      // where /metrics is answered
+    atomic_int uncounted;      // calls under way that have no series: scrapes
     pthread_mutex_t lock;      // of `dials`
     struct dial *dials;
     atomic_uint next_dial;
@@ -115,6 +119,8 @@ struct call {
     struct route_table *table; // held: keeps `route`
     const struct route *route;
     struct msg_context *context;
+    struct call_counts *counts; // NULL: it is not counted
+    int64_t began;              // loop_now
     struct loop_timer timer;
     struct msg_form encoding;
     struct str content_type; // of the answer; static
@@ -167,12 +173,15 @@ void call_item_queued(
 void call_writable(struct call *c);
 void call_deliver(struct loop *loop, struct message *take);
 
-// One more call of the door has ended so.
-static inline void door_count(struct door_view *view, int status) {
-    _Atomic(uint64_t) *n =
-        &view->ended[status >= 0 && status < STATUS_COUNT ? status : STATUS_UNKNOWN];
-    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
+// What calls of a request count as.
+static inline struct call_counts *request_counts(const struct request *r) {
+    return call_stats_at(&r->at->stats, r->route == NULL ? r->view->unrouted : r->route->series);
+}
+// A request was answered before a call of it began.
+static inline void request_refused(const struct request *r, int status) {
+    struct call_counts *counts = request_counts(r);
+    call_counts_begin(counts);
+    call_counts_end(counts, status);
 }
 
 // ---- account.c
@@ -194,6 +203,9 @@ void gateway_head(struct request *r);
 // ---- gateway_page.c
 bool gateway_fixed(
     struct request *r); // the door's own pages and OPTIONS; false: the request is for none of them
+
+// ---- metrics_page.c
+void metrics_page(struct request *r); // GET /metrics
 
 struct gateway_error {
     int http;

@@ -39,6 +39,11 @@ struct door rpc_door_proxy(struct rpc_server *s);
 // Lets every loop take the tables that were installed, also one that no request comes to: what it held of services that
 // are gone can then be freed. Any thread, before the loops are stopped.
 void rpc_routes_changed(struct rpc_server *s);
+// Where GET /metrics goes: a port that answers a REQUEST (without method or context) with the page as its body. Before the
+// doors accept; the port outlives the server. Without it there is no such page.
+void rpc_serve_metrics(struct rpc_server *s, struct port *port);
+// Appends what the doors count: calls and connections. Any thread, while the server lives.
+void rpc_render_metrics(struct rpc_server *s, struct buf *out);
 size_t rpc_open_calls(struct rpc_server *s); // any thread: calls under way at the front doors
 
 // A port that carries requests to gRPC servers over pooled HTTP/2 connections (client side): `address` is "host:port", or

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the api door says by itself: whole answers, errors as JSON, and its own few pages (/, /health, /metrics,
-// /favicon.ico). On the loop's thread.
+// What the api door says by itself: whole answers, errors as JSON, and its own few pages (/, /health, /favicon.ico; /metrics
+// is in metrics_page.c). On the loop's thread.
 //
 // Every error has the same form, {"id","code","detail","status"}: whose error it is, the HTTP status, the text for
 // people, HTTP's words for the status.
 #include "base/clock.h"
 #include "base/encode.h"
-#include "base/metrics.h"
 #include "pb/json_lex.h"
 #include "rpc/call.h"
 
@@ -159,37 +158,12 @@ void gateway_refuse(struct request *r, int http, int status, const char *format,
         http_reset(r->stream, HTTP2_INTERNAL_ERROR);
         return;
     }
-    door_count(r->view, status);
+    request_refused(r, status);
     if (gateway_send_error(r->at, r->stream, &e, NULL, NULL) < 0)
         http_reset(r->stream, HTTP2_INTERNAL_ERROR);
 }
 
 // ---- the door's own pages
-
-static void render_calls(struct rpc_server *s, struct buf *out) {
-    buf_append_text(out, "# TYPE mica_calls_open gauge\n");
-    buf_printf(out, "mica_calls_open %zu\n", rpc_open_calls(s));
-    buf_append_text(out, "# TYPE mica_calls_total counter\n");
-    for (unsigned door = 0; door < DOORS; door++) {
-        for (int status = 0; status < STATUS_COUNT; status++) {
-            uint64_t n = 0;
-            for (unsigned i = 0; i < s->loop_count; i++)
-                n += atomic_load_explicit(&s->loops[i].views[door].ended[status],
-                                          memory_order_relaxed);
-            if (n > 0)
-                buf_printf(out, "mica_calls_total{door=\"%s\",code=\"%s\"} %llu\n",
-                           s->loops[0].views[door].name, status_name(status),
-                           (unsigned long long)n);
-        }
-    }
-}
-
-static struct blob *metrics_page(struct rpc_server *s) {
-    struct buf out = {0};
-    render_calls(s, &out);
-    metrics_render(&out);
-    return buf_take(&out);
-}
 
 static void send_options(struct request *r) {
     const struct http_header headers[] = {{str_of("allow"), str_of(METHODS)}};
@@ -214,9 +188,9 @@ bool gateway_fixed(struct request *r) {
     } else if (str_is(r->path, "/favicon.ico")) {
         type = "image/x-icon";
         body = blob_new(NULL, 0);
-    } else if (str_is(r->path, "/metrics")) {
-        type = "text/plain; version=0.0.4";
-        body = metrics_page(r->at->server);
+    } else if (str_is(r->path, "/metrics") && r->at->server->metrics.port != NULL) {
+        metrics_page(r);
+        return true;
     } else {
         return false;
     }

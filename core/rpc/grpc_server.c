@@ -189,7 +189,7 @@ static void refuse_http(struct request *r, int status, const char *text) {
     const struct http_header headers[] = {
         {str_of("content-type"), str_of("text/plain; charset=utf-8")},
         {str_of("allow"), str_of("POST")}};
-    door_count(r->view, STATUS_UNIMPLEMENTED);
+    request_refused(r, STATUS_UNIMPLEMENTED);
     if (http_respond(r->stream, status, headers, status == 405 ? 2 : 1, false) < 0 ||
         http_send(r->stream, str_of(text)) < 0 || http_finish(r->stream, NULL, 0) < 0)
         http_reset(r->stream, HTTP2_INTERNAL_ERROR);
@@ -205,7 +205,7 @@ refuse(struct request *r, const char *content_type, int status, const char *form
     va_end(args);
     struct headers *h = &r->at->out;
     struct msg_fault *fault = msg_fault_new(str_of(text), (struct str){"", 0}, NULL);
-    door_count(r->view, status);
+    request_refused(r, status);
     bool sent = headers_begin(h, NULL, NULL, fault);
     if (sent) {
         headers_add(h, "content-type", str_of(content_type));

@@ -5,6 +5,7 @@
 // endpoint) is not deployed is left out and its service named in the answer, and the door's owner installs again
 // when the registry has changed. Either the whole table is built and put in place, or nothing changes. Any thread.
 #include "rpc/route.h"
+#include "rpc/stats.h"
 
 #include <mica/core/v1/core.pb-c.h>
 
@@ -17,6 +18,7 @@ typedef Mica__Core__V1__Account AccountProto;
 
 struct install {
     struct directory *directory;
+    const char *door;
     struct route_table *table;
     struct buf key;
     char **missing; // borrowed from the request
@@ -32,7 +34,8 @@ static struct str keep(char **to, const char *text) {
 }
 
 // A route and its strings in one allocation; takes the references of `entry` when it succeeds.
-static struct route *route_new(const RouteProto *r, const struct directory_entry *entry,
+static struct route *route_new(const char *door, const RouteProto *r,
+                               const struct directory_entry *entry,
                                const struct pb_method *method) {
     size_t n = strlen(r->service) + strlen(r->endpoint) + strlen(r->prefix) + strlen(r->version);
     struct route *route = malloc(sizeof *route + n);
@@ -41,7 +44,9 @@ static struct route *route_new(const RouteProto *r, const struct directory_entry
                             .pool = entry->pool,
                             .method = method,
                             .public = r->public_,
-                            .generation = entry->generation};
+                            .generation = entry->generation,
+                            .series = call_series(door, str_of(r->namespace_), str_of(r->service),
+                                                  str_of(r->endpoint))};
     char *to = (char *)(route + 1);
     route->service = keep(&to, r->service);
     route->endpoint = keep(&to, r->endpoint);
@@ -76,7 +81,7 @@ static int add_route(struct install *in, const RouteProto *r, struct err *err) {
         add_missing(in, r->service);
         return 0;
     }
-    struct route *route = route_new(r, &entry, method);
+    struct route *route = route_new(in->door, r, &entry, method);
     if (route == NULL) {
         port_drop(entry.port);
         pb_pool_drop(entry.pool);
@@ -142,7 +147,7 @@ int route_install(struct directory *d, struct route_slot *api, struct route_slot
         mica__core__v1__install_request__unpack(NULL, request.n, (const uint8_t *)request.p);
     if (unpacked == NULL)
         return err_set(err, STATUS_INVALID_ARGUMENT, "the request is not an InstallRequest");
-    struct install in = {.directory = d};
+    struct install in = {.directory = d, .door = unpacked->door};
     struct route_slot *slot = strcmp(unpacked->door, "api") == 0     ? api
                               : strcmp(unpacked->door, "proxy") == 0 ? proxy
                                                                      : NULL;

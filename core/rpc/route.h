@@ -68,6 +68,7 @@ struct route {
     struct str prefix;   // api only, see core.proto
     bool public;
     uint32_t generation;
+    uint32_t series; // what its calls count as, see stats.h
 };
 
 struct route_table {

@@ -84,6 +84,7 @@ static struct door make_door(struct rpc_server *s, unsigned index) {
                          .head_timeout = HEAD_TIMEOUT,
                          .idle_timeout = IDLE_TIMEOUT,
                          .max_connections = MAX_CONNECTIONS,
+                         .open = s->doors[index].open,
                          .user = &s->doors[index]};
 }
 
@@ -116,6 +117,10 @@ static void loop_part_create(struct rpc_loop *at, struct rpc_server *s, struct l
     at->server = s;
     at->loop = loop;
     at->views[DOOR_API].name = "api";
+    for (unsigned i = 0; i < DOORS; i++) {
+        const struct str none = {"", 0};
+        at->views[i].unrouted = call_series(i == DOOR_API ? "api" : "proxy", none, none, none);
+    }
     at->views[DOOR_API].slot = s->options.api;
     at->views[DOOR_PROXY].name = "proxy";
     at->views[DOOR_PROXY].slot = s->options.proxy;
@@ -131,6 +136,7 @@ static void loop_part_destroy(struct rpc_loop *at) {
         route_table_drop(at->views[i].table);
     }
     for (unsigned i = 0; i < PEERS; i++) blob_drop(at->peers[i].address);
+    call_stats_free(&at->stats);
     headers_free(&at->out);
     buf_free(&at->clean);
     buf_free(&at->normal);
@@ -146,7 +152,8 @@ struct rpc_server *rpc_server_new(const struct rpc_options *options, struct loop
     if (s->loops == NULL || s->empty_object == NULL || pthread_mutex_init(&s->lock, NULL) != 0)
         goto fail;
     s->loop_count = count;
-    for (unsigned i = 0; i < DOORS; i++) s->doors[i] = (struct rpc_door){s, i};
+    for (unsigned i = 0; i < DOORS; i++) s->doors[i] = (struct rpc_door){.server = s, .index = i};
+    s->metrics = (struct route){.service = str_of("api"), .endpoint = str_of("metrics")};
     for (unsigned i = 0; i < count; i++) loop_part_create(&s->loops[i], s, &loops[i]);
     return s;
 fail:
@@ -158,6 +165,8 @@ fail:
     err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for the front doors");
     return NULL;
 }
+
+void rpc_serve_metrics(struct rpc_server *s, struct port *port) { s->metrics.port = port; }
 
 void rpc_server_delete(struct rpc_server *s) {
     if (s == NULL) return;

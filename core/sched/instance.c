@@ -116,7 +116,8 @@ static void hand_in_requests(struct instance *i, struct budget *b, int64_t now) 
             message_delete_chain(mail);
             continue;
         }
-        atomic_fetch_add_explicit(&i->begun, 1, memory_order_relaxed);
+        histogram_raise(&i->begun, 1);
+        if (m->sent_at != 0) histogram_observe(&i->queue, now - m->sent_at);
         vm_receive(i->vm, m);
         while (mail != NULL) {
             struct message *follows = message_of(mail);

@@ -6,6 +6,7 @@
 // is refused with UNAVAILABLE. An instance holds itself while it is in a run queue.
 #pragma once
 
+#include "base/histogram.h"
 #include "msg/mailbox.h"
 #include "sched/pending.h"
 #include "sched/sched.h"
@@ -60,6 +61,7 @@ struct instance {
     atomic_size_t memory;
     _Atomic(uint64_t) begun;    // requests handed in
     _Atomic(uint64_t) faults;   // vm_faults of all VMs so far
+    struct histogram queue;     // how long requests waited to be begun
     pthread_mutex_t error_lock; // of last_error
     char last_error[300]; // why a VM was replaced or did not start; "" while that has not been
     // Of the thread that runs it.

@@ -34,7 +34,8 @@ struct worker {
     pthread_mutex_t lock; // head, tail
     struct runnable *head, *tail;
     atomic_uint queued;
-    pthread_cond_t wake; // with idle_lock
+    _Atomic(clockid_t) clock; // of the thread's CPU time; 0: not begun
+    pthread_cond_t wake;      // with idle_lock
     struct worker *next_idle;
     atomic_bool idle; // in the list; changed under idle_lock
 };
@@ -275,6 +276,7 @@ static void *work(void *arg) {
     struct worker *w = arg;
     struct sched *s = w->sched;
     current = w;
+    atomic_store(&w->clock, clock_thread_id());
     while (!atomic_load(&s->stopping)) {
         run_timers(s);
         struct runnable *r = find_work(w);
@@ -354,6 +356,10 @@ void sched_delete(struct sched *s) {
     pthread_mutex_destroy(&s->idle_lock);
     pthread_mutex_destroy(&s->timer_lock);
     free(s);
+}
+
+int64_t sched_worker_cpu(struct sched *s, unsigned worker) {
+    return clock_read(atomic_load(&s->workers[worker].clock));
 }
 
 unsigned sched_workers(const struct sched *s) { return s->count; }

@@ -54,3 +54,5 @@ void sched_forget(
     struct sched *s,
     struct runnable *r); // before it is freed: `due` is not running and will not be called
 unsigned sched_workers(const struct sched *s);
+// CPU time of a worker's thread, nanoseconds; 0 when it has not begun. Any thread, while the workers run.
+int64_t sched_worker_cpu(struct sched *s, unsigned worker);

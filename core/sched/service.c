@@ -264,6 +264,21 @@ void service_count(struct service *s, struct service_counts *out) {
     }
 }
 
+bool service_count_instance(struct service *s, unsigned number, struct instance_counts *out) {
+    if (number >= s->count) return false;
+    struct instance *i = s->instances[number];
+    *out = (struct instance_counts){
+        .serving = instance_state(i) == INSTANCE_SERVING,
+        .restarts = atomic_load_explicit(&i->restarts, memory_order_relaxed),
+        .memory = atomic_load_explicit(&i->memory, memory_order_relaxed),
+        .begun = atomic_load_explicit(&i->begun, memory_order_relaxed),
+        .faults = atomic_load_explicit(&i->faults, memory_order_relaxed),
+        .refused = atomic_load_explicit(&i->box.refused, memory_order_relaxed),
+        .open = instance_load(i)};
+    histogram_add_to(&i->queue, &out->queue);
+    return true;
+}
+
 struct port *service_port(struct service *s) {
     return &s->port;
 }

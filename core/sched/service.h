@@ -8,6 +8,7 @@
 // a fresh one; its waiting mail moves over.
 #pragma once
 
+#include "base/histogram.h"
 #include "sched/sched.h"
 #include "vm/vm.h"
 
@@ -51,6 +52,16 @@ struct service_counts {
     char last_error[300];
 };
 void service_count(struct service *service, struct service_counts *out);
+// The same of one instance, by number; more than service_count tells, less the error. False: there is none.
+struct instance_counts {
+    bool serving;
+    unsigned restarts;
+    uint64_t memory;
+    uint64_t begun, faults, refused; // requests; refused: its mailbox was full
+    uint64_t open;
+    struct histogram_sum queue; // from the sending of a request to its begin
+};
+bool service_count_instance(struct service *service, unsigned number, struct instance_counts *out);
 
 // After service_stop, while it has not come to its end: `drain` nanoseconds from now at most.
 void service_hurry(struct service *service, int64_t drain);

@@ -26,6 +26,7 @@
 // sleeps, so it cannot be missed.
 #include "store/engine.h"
 
+#include "base/counters.h"
 #include "store/driver.h"
 
 #include <assert.h>
@@ -90,6 +91,9 @@ static void write_all(struct engine *e, struct mpsc_node *chain) {
         struct mpsc_node *rest = cut(chain);
         struct engine_batch *first = (struct engine_batch *)chain;
         e->driver->write(e->connection, first);
+        counter_add(COUNTER_STORE_GROUPS, 1);
+        for (struct mpsc_node *n = chain; n != NULL; n = n->next)
+            counter_add(COUNTER_STORE_BATCHES, 1);
         answer(e, first);
         e->driver->rest(e->connection, rest != NULL || !mpsc_empty(&e->batches));
         chain = rest;
@@ -132,6 +136,7 @@ static void *run_reader(void *arg) {
     while ((read = next_read(r->engine)) != NULL) {
         struct err err = {0};
         r->engine->driver->read(r->connection, read, &err);
+        counter_add(COUNTER_STORE_READS, 1);
         if (err.code == 0 && read->bytes.failed)
             err_set(&err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
         if (err.code != 0) engine_read_clear(read);

@@ -7,6 +7,7 @@
 // leak it. Run by the VM's thread, inside a protected call, as every binding is.
 #include "base/clock.h"
 #include "base/encode.h"
+#include "base/exposition.h"
 #include "base/metrics.h"
 #include "base/random.h"
 #include "vm/vm_internal.h"
@@ -233,7 +234,7 @@ static bool name_valid(struct str name, bool colon) {
     return name.n > 0;
 }
 
-static const char *const OWN_LABELS[] = {"service", "namespace", "version"};
+static const char *const OWN_LABELS[] = {"service", "namespace", "le"};
 
 static void check_tag(lua_State *L, struct str key) {
     if (!name_valid(key, false)) {
@@ -246,34 +247,57 @@ static void check_tag(lua_State *L, struct str key) {
     }
 }
 
-static void add_label(struct buf *labels, const char *key, const char *value) {
-    if (value != NULL && value[0] != '\0') metrics_label(labels, str_of(key), str_of(value));
+static void check_metric(lua_State *L, struct str name, enum metric_kind kind, lua_Number value) {
+    if (!name_valid(name, true)) {
+        luaL_error(L, "\"%s\" is no name of a metric: letters, digits, _ and :", name.p);
+    }
+    if (str_starts(name, "mica_") || str_starts(name, "process_")) {
+        luaL_error(L, "metrics that begin with mica_ or process_ are the platform's: rename \"%s\"",
+                   name.p);
+    }
+    if (kind == METRIC_COUNTER && !(value >= 0)) {
+        luaL_error(L, "a count only grows: use metrics.gauge for what also falls");
+    }
+    if (kind == METRIC_TIMING && !(value >= 0)) {
+        luaL_error(L, "a timing is a number of seconds, 0 or more");
+    }
+}
+
+static bool ends_with(struct str s, const char *end) {
+    size_t n = strlen(end);
+    return s.n >= n && memcmp(s.p + s.n - n, end, n) == 0;
+}
+
+// Prometheus' convention: a counter's name ends with _total, a time's with its unit.
+static void append_metric_name(struct buf *out, struct str name, enum metric_kind kind) {
+    const char *end = kind == METRIC_COUNTER ? "_total" : kind == METRIC_TIMING ? "_seconds" : "";
+    buf_append_str(out, name);
+    if (!ends_with(name, end)) buf_append_text(out, end);
 }
 
 // metric(kind, name, value, tags). A full table drops the record, which metrics_render tells: it must not fail a request.
+// Versions share their series: a count goes on over an update, and old versions leave nothing behind.
 static int metric(lua_State *L) {
     static const char *const KINDS[] = {"count", "gauge", "timing", NULL};
     static const enum metric_kind KIND[] = {METRIC_COUNTER, METRIC_GAUGE, METRIC_TIMING};
     const struct vm_config *config = vm_configuration(bind_vm(L));
-    int kind = luaL_checkoption(L, 1, NULL, KINDS);
+    enum metric_kind kind = KIND[luaL_checkoption(L, 1, NULL, KINDS)];
     struct str name = bind_str(L, 2);
     lua_Number value = luaL_checknumber(L, 3);
-    if (!name_valid(name, true)) {
-        return luaL_error(L, "\"%s\" is no name of a metric: letters, digits, _ and :", name.p);
-    }
-    if (KIND[kind] == METRIC_COUNTER && !(value >= 0)) {
-        return luaL_error(L, "a count only grows: use metrics.gauge for what also falls");
-    }
+    check_metric(L, name, kind, value);
     struct log_pair list[FIELDS_MAX];
     size_t n = read_pairs(L, 4, "tags", list);
     for (size_t i = 0; i < n; i++) check_tag(L, list[i].key);
-    struct buf labels = {0}; // nothing below calls Lua
-    add_label(&labels, "service", config->service);
-    add_label(&labels, "namespace", config->ns);
-    add_label(&labels, "version", config->version);
-    for (size_t i = 0; i < n; i++) metrics_label(&labels, list[i].key, list[i].value);
-    if (!labels.failed) metrics_record(KIND[kind], name, buf_str(&labels), value);
+    struct buf labels = {0}, full = {0}; // nothing below calls Lua
+    metrics_owner(&labels, config->ns, config->service);
+    struct str owner = {NULL, labels.n};
+    for (size_t i = 0; i < n; i++) exposition_label(&labels, list[i].key.p, list[i].value);
+    append_metric_name(&full, name, kind);
+    owner.p = buf_str(&labels).p;
+    if (!labels.failed && !full.failed)
+        metrics_record(kind, owner, buf_str(&full), buf_str(&labels), value);
     buf_free(&labels);
+    buf_free(&full);
     return 0;
 }
 

@@ -318,6 +318,7 @@ static struct message *call_request(struct vm *vm, struct task *t, struct call *
     }
     m->body = body;
     m->local = true;
+    m->sent_at = clock_now();
     m->method = c->route->to.method;
     if (c->route->to.pool != NULL) {
         m->contract = pb_pool_hold(c->route->to.pool);

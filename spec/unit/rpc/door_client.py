@@ -186,8 +186,11 @@ def http_calls(version):
     expect("health", c("/health"), '{"status":"ok"}')
     expect("icon", c("/favicon.ico"), "", kind="image/x-icon")
     body, status, kind = c("/metrics")
-    check("metrics", (status, kind), (200, "text/plain; version=0.0.4"))
-    has("metrics", body, 'mica_calls_total{door="api",code="OK"}')
+    check("metrics", (status, kind), (200, "text/plain; version=0.0.4; charset=utf-8"))
+    has("metrics", body, 'mica_calls_total{door="api",namespace="mica",service="echo",endpoint="Echo.Say",code="OK"}')
+    has("metrics", body, 'mica_connections_open{door="api",version="1.1"} ')
+    error("metrics of another namespace", c("/metrics", "-H", "mica-namespace: acme"), 403, "Forbidden", "api", '"mica"')
+    error("metrics by another name", c("/metrics", "-H", "host: example.com"), 401, "Unauthorized", "api", '"mica"')
 
     error("unknown", c("/no/such-thing"), 404, "Not Found", "api", '"/no/such-thing"')
     error("quotes", c('/a"b%5C%0A'), 404, "Not Found", "api", '"/a"b\\\n"')

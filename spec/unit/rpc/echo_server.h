@@ -312,6 +312,20 @@ static struct {
     char api_address[64], proxy_address[64];
 } server;
 
+// The page that /metrics answers; here of the doors alone.
+static int send_metrics(struct port *port, struct message *m) {
+    (void)port;
+    struct message *answer = message_new(MSG_RESPONSE, m->call);
+    struct buf page = {0};
+    rpc_render_metrics(server.rpc, &page);
+    answer->body = buf_take(&page);
+    if (m->kind != MSG_REQUEST || port_send(m->reply, answer) < 0) message_delete(answer);
+    message_delete(m);
+    return 0;
+}
+static void keep_metrics(struct port *port) { (void)port; }
+static struct port metrics_port;
+
 static void on_quit(uv_async_t *handle) {
     for (int i = 0; i < 2; i++) acceptor_close(server.doors[i]);
     uv_close((uv_handle_t *)handle, NULL);
@@ -341,6 +355,9 @@ static void install(char *door, const char *const paths[][3], size_t count, bool
     request.routes = list;
     request.n_routes = count;
     account.id = "admin";
+    char *scopes[] = {"admin"};
+    account.scopes = scopes;
+    account.n_scopes = 1;
     if (trusted) request.loopback = &account;
     uint8_t bytes[8192];
     size_t n = mica__core__v1__install_request__pack(&request, bytes);
@@ -398,6 +415,9 @@ static void server_begin(void) {
         assert_int_equal(loop_create(&server.loops[i], i, &err), 0);
     server.rpc = rpc_server_new(&options, server.loops, LOOPS, &err);
     assert_non_null(server.rpc);
+    static const struct port_ops METRICS = {send_metrics, keep_metrics};
+    port_init(&metrics_port, &METRICS);
+    rpc_serve_metrics(server.rpc, &metrics_port);
     install_all(true);
     for (unsigned i = 0; i < LOOPS; i++) assert_int_equal(loop_start(&server.loops[i], &err), 0);
     assert_int_equal(uv_loop_init(&server.main), 0);

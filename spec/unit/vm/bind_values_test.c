@@ -127,15 +127,23 @@ static void test_metrics(void **state) {
     (void)state;
     lua_true("core.metric('count', 'saved', 2, { b = 'x', a = 1 }) core.metric('count', 'saved', "
              "1, { a = 1, b = 'x' }) return true");
-    assert_true(
-        rendered("saved{service=\"posts\",namespace=\"mica\",version=\"v1\",a=\"1\",b=\"x\"} 3\n"));
+    assert_true(rendered("saved_total{namespace=\"mica\",service=\"posts\",a=\"1\",b=\"x\"} 3\n"));
     lua_true("core.metric('gauge', 'depth', -1) core.metric('timing', 'took', 0.2) return true");
-    assert_true(rendered("depth{service=\"posts\",namespace=\"mica\",version=\"v1\"} -1\n"));
-    assert_true(rendered("took_count{service=\"posts\",namespace=\"mica\",version=\"v1\"} 1\n"));
+    assert_true(rendered("depth{namespace=\"mica\",service=\"posts\"} -1\n"));
+    assert_true(rendered("took_seconds_count{namespace=\"mica\",service=\"posts\"} 1\n"));
+    lua_true("core.metric('count', 'jobs_total', 1) core.metric('timing', 'wait_seconds', 1) "
+             "return true");
+    assert_true(rendered("\njobs_total{"));
+    assert_true(rendered("\nwait_seconds_count{"));
+    lua_true("core.metric('gauge', 'tagged', 1, { t = 'a\"b\\\\c\\nd\\255' }) return true");
+    assert_true(rendered("t=\"a\\\"b\\\\c\\nd?\""));
     lua_raises("is no name of a metric", "core.metric('count', 'a-b', 1)");
     lua_raises("only grows", "core.metric('count', 'x', -1)");
+    lua_raises("0 or more", "core.metric('timing', 'x', -1)");
+    lua_raises("the platform's", "core.metric('count', 'mica_calls', 1)");
     lua_raises("is no name of a tag", "core.metric('count', 'x', 1, { ['a-b'] = 1 })");
     lua_raises("set by the platform", "core.metric('count', 'x', 1, { service = 'other' })");
+    lua_raises("set by the platform", "core.metric('timing', 'x', 1, { le = '1' })");
     lua_raises("invalid option", "core.metric('histogram', 'x', 1)");
 }
 
