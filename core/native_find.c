@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // mica.core.v1.Contracts.Find: the .proto files of what runs, for server reflection. Its context is a struct deploy.
 //
-// Which contracts may be seen is the caller's to say, in an order that decides between equals. Of each contract a part is
-// visible: the files of its roots and what they import. Contracts come from different authors, so a name may stand for
-// different contents, while a client keeps one file a name: the name belongs to its holder (the first contract whose own
-// file it is, else the first that imports it); elsewhere, where the content is another, the file is called SERVICE/NAME, and so is
-// every file there that imports one so called. Google's well-known files are everybody's and keep their names.
+// Which contracts may be seen is the caller's to say, in an order that decides between equals. Of
+// each contract a part is visible: the files of its roots and what they import. Contracts come from
+// different authors, so a name may stand for different contents, while a client keeps one file a
+// name: the name belongs to its holder (the first contract whose own file it is, else the first
+// that imports it); elsewhere, where the content is another, the file is called SERVICE/NAME. Who
+// imports it says so, and has another content thereby: it is called SERVICE/NAME too when another
+// contract has its name. Google's well-known files are everybody's and keep their names.
 //
 // Nothing is kept between requests: a contract costs a walk over the top of its descriptors. Any thread.
 #include "native.h"
@@ -148,6 +150,15 @@ static bool imports_renamed(const struct contract *c, const struct pb_file *file
     return false;
 }
 
+static bool elsewhere(const struct search *s, const struct contract *here, struct str name) {
+    for (size_t k = 0; k < s->count; k++) {
+        const struct contract *c = &s->list[k];
+        size_t i = c == here ? c->files.count : index_of(c, name);
+        if (i < c->files.count && c->visible[i]) return true;
+    }
+    return false;
+}
+
 // Fills c->renamed. False: memory ended.
 static bool find_renamed(struct search *s, struct contract *c) {
     if (c->renamed != NULL) return true;
@@ -163,8 +174,9 @@ static bool find_renamed(struct search *s, struct contract *c) {
     for (bool more = true; more;) {
         more = false;
         for (size_t i = 0; i < c->files.count; i++) {
-            if (c->renamed[i] || !c->visible[i] || !imports_renamed(c, &c->files.list[i])) continue;
-            c->renamed[i] = more = true;
+            const struct pb_file *file = &c->files.list[i];
+            if (c->renamed[i] || !c->visible[i] || !imports_renamed(c, file)) continue;
+            if (elsewhere(s, c, file->name)) c->renamed[i] = more = true;
         }
     }
     return !s->failed;

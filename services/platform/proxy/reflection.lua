@@ -133,16 +133,17 @@ function reflection.handle(ctx, stream)
   end
   open = open + 1
   ctx:defer(function() open = open - 1 end)
-  mica.race {
+  local ended = mica.race {
     function()
       serve(ctx, stream)
-      return true
+      return "served"
     end,
     function()
       ending:recv()
-      error(errors.unavailable "the server is stopping")
+      return "stopping"
     end,
   }
+  if ended == "stopping" then error(errors.unavailable "the server is stopping") end
 end
 
 return reflection
