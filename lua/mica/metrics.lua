@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Numbers for whoever runs the service; the platform adds the labels service, namespace and version.
+-- Numbers for whoever runs the service, shown by /metrics (docs/observing.md). The platform adds the labels namespace and
+-- service; all versions and instances of a service share a series.
 local core = ...
 
 ---@class mica.metrics
@@ -11,12 +12,13 @@ local function record(kind, name, value, tags)
       type(name) == "string" and '"' .. name .. '"' or type(name)), 3)
   end
   if type(value) ~= "number" then error(("metrics.%s wants a number, got %s"):format(kind, type(value)), 3) end
+  if kind == "timing" and not (value >= 0) then error("metrics.timing wants seconds, 0 or more", 3) end
   if kind == "count" and (value < 0 or value ~= value) then error("metrics.count only grows: use metrics.gauge", 3) end
   if tags ~= nil and type(tags) ~= "table" then error(("metrics.%s: tags are a table: { kind = \"x\" }"):format(kind), 3) end
   core.metric(kind, name, value, tags)
 end
 
---- Adds to a counter.
+--- Adds to a counter; it is shown as NAME_total.
 ---@param name string
 ---@param n? number default 1
 ---@param tags? table<string, any>
@@ -28,7 +30,7 @@ function metrics.count(name, n, tags) record("count", name, n or 1, tags) end
 ---@param tags? table<string, any>
 function metrics.gauge(name, value, tags) record("gauge", name, value, tags) end
 
---- Observes how long something took.
+--- Observes how long something took, in a histogram; it is shown as NAME_seconds.
 ---@param name string
 ---@param seconds number
 ---@param tags? table<string, any>

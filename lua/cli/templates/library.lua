@@ -362,7 +362,7 @@ return log
 ---@class mica.metrics
 local metrics = {}
 
---- Adds to a counter.
+--- Adds to a counter; it is shown as NAME_total.
 ---@param name string
 ---@param n? number default 1
 ---@param tags? table<string, any>
@@ -374,7 +374,7 @@ function metrics.count(name, n, tags) end
 ---@param tags? table<string, any>
 function metrics.gauge(name, value, tags) end
 
---- Observes how long something took.
+--- Observes how long something took, in a histogram; it is shown as NAME_seconds.
 ---@param name string
 ---@param seconds number
 ---@param tags? table<string, any>
