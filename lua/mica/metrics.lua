@@ -12,7 +12,7 @@ local function record(kind, name, value, tags)
       type(name) == "string" and '"' .. name .. '"' or type(name)), 3)
   end
   if type(value) ~= "number" then error(("metrics.%s wants a number, got %s"):format(kind, type(value)), 3) end
-  if kind == "timing" and not (value >= 0) then error("metrics.timing wants seconds, 0 or more", 3) end
+  if kind == "timing" and (value < 0 or value ~= value) then error("metrics.timing wants seconds, 0 or more", 3) end
   if kind == "count" and (value < 0 or value ~= value) then error("metrics.count only grows: use metrics.gauge", 3) end
   if tags ~= nil and type(tags) ~= "table" then error(("metrics.%s: tags are a table: { kind = \"x\" }"):format(kind), 3) end
   core.metric(kind, name, value, tags)
