@@ -93,7 +93,7 @@ class Metrics(harness.Case):
         for i in (0, 2, 7):
             self.assert_rpc_error(CODE.FAILED_PRECONDITION, self.probe.Some, pb.Number(n=i))
         self.assertEqual(self.probe.Sum(iter([pb.Number(n=1)] * 4), timeout=10 * SLOW).n, 4)
-        self.assert_rpc_error(CODE.DEADLINE_EXCEEDED, self.probe.Sleep, pb.SleepRequest(seconds=5), timeout=0.1)
+        self.assert_rpc_error(CODE.DEADLINE_EXCEEDED, self.probe.Sleep, pb.SleepRequest(seconds=60), timeout=1 * SLOW)
         for i in range(2):
             endless = self.probe.Endless(pb.Empty(), timeout=20 * SLOW)
             next(endless)
@@ -171,7 +171,12 @@ class Metrics(harness.Case):
         for _ in range(20):
             self.probe.Nest(pb.SleepRequest(seconds=0), timeout=10 * SLOW)
         for _ in range(3):
-            self.assert_rpc_error(CODE.DEADLINE_EXCEEDED, self.probe.Nest, pb.SleepRequest(seconds=20), timeout=0.3 * SLOW)
+            call = self.probe.Nest.future(pb.SleepRequest(seconds=30), timeout=60 * SLOW)
+            end = time.monotonic() + 10 * SLOW
+            while read(self.server).one("mica_requests_open", service="probe") != 2 and time.monotonic() < end:
+                time.sleep(0.01)
+            call.cancel()
+            self.settle()
         page = self.settle()
         self.assertEqual(list(self.grown(page, "mica_requests_total", service="probe").values()), [46])
 
