@@ -108,7 +108,7 @@ struct message {
     // often it may be begun when the server has not begun it (0: as often as the client side sees fit).
     size_t most;
     unsigned attempts;
-    int64_t sent_at;         // REQUEST: about clock_now when it was sent; 0: not said
+    int64_t sent_at; // REQUEST: about clock_now when it was sent; 0: not said
     void (*drop_contract)(struct pb_pool *contract); // set with `contract`
 };
 
