@@ -23,7 +23,7 @@
 #include "msg/port.h"
 
 #define MSG_WINDOW                                                                                 \
-    (256 * 1024) // bytes of ITEM bodies that may be under way in one direction of a call
+    (32 * 1024) // bytes of ITEM bodies that may be under way in one direction of a call
 #define MSG_ITEM_OVERHEAD 64 // what an ITEM costs besides its body: empty ones are not free
 #define MSG_MAX_CHAIN 32     // calls deep
 

@@ -18,6 +18,12 @@
 // while the session is on the stack. In both cases the session is deleted first (its streams end),
 // the memory is freed when libuv has let go of the handle.
 //
+// Abuse (net/abuse.h): a session that gives its peer up gets a second for its last words; the socket
+// is not read meanwhile, so that the peer's bytes cost nothing any more.
+//
+// Fairness: a connection is read at most once a turn, and how much at a time follows from how long
+// its bytes take: about SLICE. So others wait for one slice of a busy peer, whatever it sends.
+//
 // Time: one loop timer a connection, which is not moved by traffic. When it fires it looks at what
 // is due and sets itself again, at most one period ahead, so a time limit that begins meanwhile is
 // never missed.
@@ -25,6 +31,7 @@
 
 #include "base/clock.h"
 #include "base/counters.h"
+#include "net/abuse.h"
 #include "net/address.h"
 
 #include <assert.h>
@@ -37,6 +44,9 @@
 // answered soon. (Some send FIN behind a request and do wait: tools in a pipe.)
 #define EOF_GRACE NS_PER_SECOND
 #define LINGER NS_PER_SECOND
+#define SLICE (NS_PER_MS / 8)
+#define READ_LEAST 2048
+#define READ_FIRST (16 * 1024)
 
 static const char PREFACE[PREFACE_BYTES + 1] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -53,6 +63,7 @@ struct conn *conn_alloc(struct loop *loop) {
     if (c == NULL) return NULL;
     c->loop = loop;
     c->fd = -1;
+    c->read_size = READ_FIRST;
     atomic_fetch_add(&loop->connections, 1);
     return c;
 }
@@ -147,12 +158,12 @@ void conn_close(struct conn *c) {
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
     struct conn *c = handle->data;
     (void)suggested;
-    *buf = uv_buf_init(c->loop->state->read_buffer, LOOP_READ_BUFFER);
+    *buf = uv_buf_init(c->loop->state->read_buffer, c->read_size);
 }
 
 static bool should_read(struct conn *c) {
-    if (c->eof || c->is_closed) return false;
-    if (c->lingering) return true;
+    if (c->eof || c->is_closed || c->held_until != 0) return false;
+    if (c->lingering) return !c->given_up;
     if (c->ending || c->unsent >= CONN_HIGH_WATER) return false;
     if (c->unsent > CONN_HIGH_WATER / 2 && !c->reading) return false;
     return c->session == NULL || session_wants_read(c->session);
@@ -188,10 +199,29 @@ void conn_carry(struct conn *c, struct http_session *session) {
     update_reading(c);
 }
 
+static void log_abuse(struct conn *c, enum abuse kind, const char *detail) {
+    abuse_log(c->door == NULL ? "client" : c->door->name, conn_peer(c), kind, detail);
+}
+
+// Has the session given its peer up?
+static void look_for_abuse(struct conn *c) {
+    if (c->session->abuse == ABUSE_NONE || c->given_up) return;
+    c->given_up = c->ending = true;
+    log_abuse(c, c->session->abuse, c->session->fault);
+    abuse_remember(conn_peer(c), c->loop->state->now);
+    c->linger_until = c->loop->state->now + LINGER;
+    if (c->door == NULL || loop_timer_set(c->loop, &c->timer, c->linger_until) < 0) conn_close(c);
+}
+
 static void feed(struct conn *c, struct str bytes) {
     if (bytes.n == 0 || c->must_close || c->ending) return;
     c->busy = true;
     int rc = http_feed(c->session, bytes);
+    look_for_abuse(c);
+    if (rc < 0 && !c->ending && c->session->fault[0] != '\0') {
+        log_abuse(c, ABUSE_BROKEN_HTTP1, c->session->fault);
+        abuse_remember(conn_peer(c), c->loop->state->now);
+    }
     c->busy = false;
     if (rc < 0) c->ending = true;
 }
@@ -230,11 +260,13 @@ static void detect(struct conn *c, struct str bytes) {
 
 static void note_head(struct conn *c) {
     if (c->session == NULL || c->door == NULL) return;
-    if (!session_in_head(c->session)) {
+    uint32_t head = session_head(c->session);
+    if (head == 0) {
         c->head_since = 0;
-    } else if (c->head_since == 0) {
+    } else if (c->head_since == 0 || (c->head != 0 && head != c->head)) {
         c->head_since = c->loop->state->now;
     }
+    c->head = head;
 }
 
 void conn_input(struct conn *c, struct str bytes) {
@@ -270,15 +302,30 @@ void conn_eof(struct conn *c) {
     }
 }
 
+// A full buffer was read: the rest has to wait for the next turn.
+static void pause_reading(struct conn *c, int64_t spent) {
+    c->busy_reader = true;
+    c->spent = spent;
+    if (!c->reading || c->is_closed) return;
+    c->reading = false;
+    uv_read_stop((uv_stream_t *)&c->tcp);
+    conn_wants_write(c); // whose end is update_reading
+}
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
     struct conn *c = stream->data;
     struct str bytes = {buf->base, n > 0 ? (size_t)n : 0};
     if (n == 0) return;
     if (n > 0) counter_add(c->door != NULL ? COUNTER_RECEIVED : COUNTER_CLIENT_RECEIVED, n);
-    if (n > 0 && c->tls == NULL) {
-        conn_input(c, bytes);
-    } else if (n > 0) {
-        conn_tls_input(c, bytes);
+    if (n > 0) {
+        bool full = (size_t)n == buf->len;
+        int64_t began = full ? clock_now() : 0;
+        if (c->tls == NULL) {
+            conn_input(c, bytes);
+        } else {
+            conn_tls_input(c, bytes);
+        }
+        if (full) pause_reading(c, clock_now() - began);
     } else if (n == UV_EOF && c->tls == NULL) {
         c->reading = false;
         uv_read_stop(stream);
@@ -367,7 +414,7 @@ void conn_linger(struct conn *c) {
         close_now(c);
         return;
     }
-    c->linger_until = c->loop->state->now + LINGER;
+    if (c->linger_until == 0) c->linger_until = c->loop->state->now + LINGER;
     if (loop_timer_set(c->loop, &c->timer, c->linger_until) < 0) close_now(c);
 }
 
@@ -376,6 +423,7 @@ static void flush(struct conn *c) {
         c->busy = true;
         int rounds = DRAIN_ROUNDS;
         while (rounds > 0 && drain_piece(c)) rounds--;
+        look_for_abuse(c);
         c->busy = false;
         if (c->must_close) {
             close_now(c);
@@ -392,6 +440,14 @@ static void flush(struct conn *c) {
     update_reading(c);
 }
 
+// How much is read in the next turn follows from what this one took, with what it made us write.
+static void adapt_slice(struct conn *c, int64_t flushed) {
+    c->busy_reader = false;
+    int64_t spent = c->spent + flushed;
+    if (spent > SLICE && c->read_size > READ_LEAST) c->read_size /= 2;
+    if (spent < SLICE / 3 && c->read_size < LOOP_READ_BUFFER) c->read_size *= 2;
+}
+
 void conns_flush(struct loop *loop) {
     struct loop_state *s = loop->state;
     struct conn *list = s->dirty;
@@ -400,7 +456,9 @@ void conns_flush(struct loop *loop) {
     while (list != NULL) {
         struct conn *c = list;
         dirty_forget(c);
+        int64_t began = c->busy_reader ? clock_now() : 0;
         flush(c);
+        if (began != 0) adapt_slice(c, clock_now() - began);
     }
 }
 
@@ -422,12 +480,24 @@ static int64_t period(const struct door *door) {
 // When this connection has waited long enough for what it waits for; INT64_MAX: it is not waiting
 // for its peer.
 static int64_t due(struct conn *c) {
-    if (c->lingering) return c->linger_until;
+    if (c->linger_until != 0) return c->linger_until;
+    if (c->held_until != 0) return c->held_until;
     if (c->unsent > 0) return c->active + limit(c->door->idle_timeout); // the peer does not read
     if (c->eof) return c->active + EOF_GRACE;
     if (c->head_since != 0) return c->head_since + limit(c->door->head_timeout);
     if (c->session != NULL && http_open_streams(c->session) > 0) return INT64_MAX;
     return c->active + limit(c->door->idle_timeout);
+}
+
+static void begin_reading(struct conn *c) {
+    int64_t now = c->loop->state->now;
+    c->held_until = 0;
+    c->active = c->head_since = now;
+    if (loop_timer_set(c->loop, &c->timer, now + period(c->door)) < 0) {
+        conn_close(c);
+    } else {
+        update_reading(c);
+    }
 }
 
 static void on_timer(struct loop *loop, struct loop_timer *timer) {
@@ -438,6 +508,12 @@ static void on_timer(struct loop *loop, struct loop_timer *timer) {
         if (loop_timer_set(loop, timer, earlier(at, now + period(c->door))) < 0) conn_close(c);
         return;
     }
+    if (c->held_until != 0 && c->linger_until == 0) {
+        begin_reading(c);
+        return;
+    }
+    if (c->head_since != 0 && c->unsent == 0 && c->linger_until == 0 && !c->eof)
+        log_abuse(c, ABUSE_SLOW_HEAD, "");
     if (c->lingering || c->unsent > 0 || c->eof || c->head_since != 0 || c->session == NULL ||
         c->ending) {
         if (c->tls != NULL && !tls_ready(c->tls) && !c->lingering)
@@ -463,7 +539,6 @@ void conn_adopt(struct loop *loop, struct loop_task *task) {
         return;
     }
     conn_link(c);
-    c->active = c->head_since = s->now;
     c->timer.fire = on_timer;
     if (uv_tcp_open(&c->tcp, c->fd) != 0) {
         close(c->fd);
@@ -475,11 +550,12 @@ void conn_adopt(struct loop *loop, struct loop_task *task) {
         conn_close(c);
         return;
     }
-    if (loop_timer_set(loop, &c->timer, s->now + period(c->door)) < 0) {
-        conn_close(c);
+    if (!abuse_recent(conn_peer(c), s->now)) {
+        begin_reading(c);
         return;
     }
-    update_reading(c);
+    c->held_until = s->now + ABUSE_PENALTY;
+    if (loop_timer_set(loop, &c->timer, c->held_until) < 0) conn_close(c);
 }
 
 // ---- asking

@@ -37,10 +37,15 @@ struct conn {
     void *closed_user;
 
     struct loop_timer timer;
-    int64_t active;     // last input or output
-    int64_t heard;      // client side: last input
-    int64_t head_since; // a head has begun, or was never complete; 0: no head is awaited
-    int64_t linger_until;
+    int64_t active;       // last input or output
+    int64_t heard;        // client side: last input
+    int64_t head_since;   // a head has begun, or was never complete; 0: no head is awaited
+    int64_t held_until;   // it is not read before; 0: it is
+    int64_t linger_until; // 0, or when it closes in any case
+    uint32_t head;        // the number of the head that head_since is about
+    unsigned read_size;   // how much is read at a time
+    bool busy_reader;     // a full buffer was read in this turn, in `spent` nanoseconds
+    int64_t spent;
     size_t unsent; // bytes that libuv holds
 
     char preface[PREFACE_BYTES]; // the first bytes, until they tell the version
@@ -50,6 +55,7 @@ struct conn {
     bool ending;     // nothing more is read; closes when all is written
     bool lingering;  // our side is shut down, what still comes is thrown away
     bool must_close; // conn_close was called
+    bool given_up;   // for abuse: nothing more is read, not even to throw it away
     bool is_closed;  // uv_close was called
     bool eof;
     bool loopback;

@@ -4,6 +4,7 @@
 //
 // Everything that a caller sends as a header is checked here, once: a name must be a token (RFC
 // 9110 section 5.6.2) and a value must not hold CR, LF or NUL, so that no answer can be split.
+#include "net/abuse.h"
 #include "net/session.h"
 
 #include <assert.h>
@@ -12,7 +13,7 @@
 const struct http_limits HTTP_LIMITS = {
     .header_bytes = 16 * 1024,
     .streams = 128,
-    .window = 256 * 1024,
+    .window = 64 * 1024,
     .connection_window = 4 * 1024 * 1024,
 };
 
@@ -94,6 +95,7 @@ void session_init(struct http_session *h, const struct session_ops *ops,
     h->events = events;
     h->limits = limits == NULL ? HTTP_LIMITS : *limits;
     h->user = user;
+    h->abuse = ABUSE_NONE;
 }
 
 void http_session_delete(struct http_session *h) {
@@ -115,7 +117,7 @@ bool http_wants_write(struct http_session *h) {
 }
 bool http_wants_close(struct http_session *h) { return h->ops->wants_close(h); }
 bool session_wants_read(struct http_session *h) { return h->ops->wants_read(h); }
-bool session_in_head(struct http_session *h) { return h->ops->in_head(h); }
+uint32_t session_head(struct http_session *h) { return h->ops->head(h); }
 void session_eof(struct http_session *h) { h->ops->eof(h); }
 
 uint32_t http_broken(const struct http_session *h) { return h->broken; }
@@ -221,12 +223,21 @@ void http_reset(struct http_stream *s, uint32_t code) {
     touch(s->session);
 }
 
-void http_consume(struct http_stream *s, size_t bytes) {
-    struct stream *st = stream_of(s);
+static void give_back(struct stream *st, size_t bytes,
+                      void (*how)(struct stream *st, size_t bytes)) {
     assert(bytes <= st->unconsumed);
     if (bytes > st->unconsumed) bytes = st->unconsumed;
     if (bytes == 0) return;
     st->unconsumed -= bytes;
-    s->session->ops->consume(st, bytes);
-    touch(s->session);
+    how(st, bytes);
+    touch(st->s.session);
+}
+
+void http_consume(struct http_stream *s, size_t bytes) {
+    give_back(stream_of(s), bytes, s->session->ops->consume);
+}
+
+void http_keep(struct http_stream *s, size_t bytes) {
+    const struct session_ops *ops = s->session->ops;
+    give_back(stream_of(s), bytes, ops->keep == NULL ? ops->consume : ops->keep);
 }

@@ -29,7 +29,7 @@ struct http_limits {
     size_t window;       // per stream, HTTP/2
     size_t connection_window; // HTTP/2
 };
-extern const struct http_limits HTTP_LIMITS; // 16 KB, 128, 256 KB, 4 MB
+extern const struct http_limits HTTP_LIMITS; // 16 KB, 128, 64 KB, 4 MB
 
 enum http_version { HTTP_1_0, HTTP_1_1, HTTP_2 };
 
@@ -132,3 +132,6 @@ int http_finish(struct http_stream *s, const struct http_header *trailers, size_
 // Breaks the stream off: RST_STREAM with an HTTP/2 error code (RFC 9113 section 7); HTTP/1 closes the connection.
 void http_reset(struct http_stream *s, uint32_t code);
 void http_consume(struct http_stream *s, size_t bytes);
+// As http_consume, for bytes that are kept until the request is answered: where a connection has very many of them under
+// way, its streams wait for each other.
+void http_keep(struct http_stream *s, size_t bytes);

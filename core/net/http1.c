@@ -15,6 +15,7 @@
 // Events are told from here and from drain, never from inside llhttp except `data`.
 #include "net/http1.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define BACKLOG_MAX (1024 * 1024)
@@ -26,6 +27,7 @@ static int fail(struct http1 *h, int status, const char *detail) {
     if (h->fault == 0) {
         h->fault = status;
         h->detail = detail;
+        if (status == 400) snprintf(h->base.fault, sizeof h->base.fault, "%s", detail);
     }
     return -1;
 }
@@ -436,7 +438,7 @@ static bool wants_read(struct http_session *base) {
     return h->cur == NULL || h->cur->unconsumed <= UNCONSUMED_MAX;
 }
 
-static bool in_head(struct http_session *base) {
+static uint32_t head(struct http_session *base) {
     struct http1 *h = http1_of(base);
     return h->state == H1_HEAD && h->head_bytes > 0;
 }
@@ -457,7 +459,7 @@ static const struct session_ops OPS = {
     .wants_write = http1_wants_write,
     .wants_close = wants_close,
     .wants_read = wants_read,
-    .in_head = in_head,
+    .head = head,
     .eof = eof,
     .shutdown = shutdown_session,
     .respond = http1_respond,

@@ -10,21 +10,15 @@
 // until http_consume; when a stream ends, what it did not consume is given back to the connection,
 // so that no connection dries up.
 //
-// Abuse. (a) Rapid reset: nghttp2's token bucket, 200 at once and 20 a second after that; a browser
-// or gRPC client that cancels a whole page of requests stays below it. (b) Resets that the peer
-// makes *us* send (CVE-2025-8671), by frames that are wrong for a stream: nghttp2 1.52 does not
-// count them, so this file does, with the same budget. (c) Header lists are counted as RFC 9113
-// section 6.5.2 says; one that is too long costs its stream, its fields are decoded and dropped.
+// Abuse is counted in http2_guard.c. Header lists are counted as RFC 9113 section 6.5.2 says; one
+// that is too long costs its stream, its fields are decoded and dropped.
 #include "net/http2.h"
 
-#include "base/clock.h"
 #include "base/pool.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-#define RESET_BURST 200
-#define RESET_RATE 20
 #define HEADER_OVERHEAD 32 // RFC 9113 section 6.5.2
 
 int http2_error(int rc) {
@@ -105,12 +99,11 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
     struct http2 *h = user;
     (void)flags, (void)ng, (void)frame;
     struct stream *st = h->in_headers;
-    if (st == NULL || st->refused || st->reset) return 0;
+    if (st == NULL) return 0;
     st->header_bytes += name_n + value_n + HEADER_OVERHEAD;
-    if (st->header_bytes > h->base.limits.header_bytes) {
-        st->refused = true;
-        return 0;
-    }
+    if (st->header_bytes > h->base.limits.header_bytes) st->refused = true;
+    int rc = http2_guard_field(h, st);
+    if (rc != 0 || st->reset || st->refused) return rc;
     struct str n = {(const char *)name, name_n};
     struct str v = {(const char *)value, value_n};
     if (!take_header(st, n, v)) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -124,6 +117,7 @@ static void tell_end(struct stream *st) {
 }
 
 static void headers_complete(struct http2 *h, struct stream *st, bool end) {
+    h->idle_bytes = 0;
     if (st->reset) return;
     if (st->refused) {
         // Not http_reset: the peer's doing, so it counts as one that it provoked.
@@ -137,6 +131,7 @@ static void headers_complete(struct http2 *h, struct stream *st, bool end) {
             return;
         }
         st->header_bytes = 0; // trailers are counted anew
+        st->fields = 0;
         st->head_done = true;
         st->reported = true;
         h->base.events->head(&st->s);
@@ -163,7 +158,9 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
         st = find(ng, frame->hd.stream_id);
-        if (st != NULL) headers_complete(h, st, end);
+        if (st == NULL) break;
+        if (http2_guard_list(h, st, frame->hd.length) != 0) return NGHTTP2_ERR_CALLBACK_FAILURE;
+        headers_complete(h, st, end);
         break;
     case NGHTTP2_DATA:
         st = find(ng, frame->hd.stream_id);
@@ -183,7 +180,7 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
         break;
     default: break;
     }
-    return 0;
+    return http2_guard_whole(h, frame);
 }
 
 static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *bytes, size_t n,
@@ -198,6 +195,7 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t
                    : 0;
     }
     st->unconsumed += n;
+    h->idle_bytes = 0;
     h->base.events->data(&st->s, (struct str){(const char *)bytes, n});
     return 0;
 }
@@ -217,10 +215,13 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
     struct stream *st = find(ng, id);
     if (st == NULL) return 0;
     if (st->not_sent) h->unsent--;
+    enum http_close why = reason(h, st, code);
+    if (why == HTTP_CLOSE_DONE) http2_guard_done(h);
     st->s.was_reset = true; // the end of the connection does not come by here
     st->s.reset_code = code;
-    if (st->reported) h->base.events->closed(&st->s, reason(h, st, code));
+    if (st->reported) h->base.events->closed(&st->s, why);
     if (h->in_headers == st) h->in_headers = NULL;
+    http2_keep_end(st);
     size_t back = st->unconsumed; // after `closed`, which may consume
     stream_delete(st);
     nghttp2_session_set_stream_user_data(ng, id, NULL);
@@ -229,25 +230,11 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
     return 0;
 }
 
-// The peer made us reset a stream: its budget shrinks, and grows again with time.
-static void count_provoked(struct http2 *h) {
-    int64_t now = clock_now();
-    h->resets += (double)(now - h->resets_at) * RESET_RATE / NS_PER_SECOND;
-    if (h->resets > RESET_BURST + h->base.limits.streams)
-        h->resets = RESET_BURST + h->base.limits.streams;
-    h->resets_at = now;
-    h->resets -= 1;
-    if (h->resets < 0) nghttp2_session_terminate_session(h->ng, NGHTTP2_ENHANCE_YOUR_CALM);
-}
-
 static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *user) {
     struct http2 *h = user;
     struct stream *st = find(ng, frame->hd.stream_id);
-    if (frame->hd.type == NGHTTP2_RST_STREAM) {
-        bool ours = st != NULL && st->reset;
-        if (!ours && frame->rst_stream.error_code != NGHTTP2_NO_ERROR) count_provoked(h);
-        return 0;
-    }
+    int rc = http2_guard_sent(h, frame, st);
+    if (rc != 0) return rc;
     if (frame->hd.type == NGHTTP2_GOAWAY) h->base.broken = frame->goaway.error_code;
     bool may_end = frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA;
     if (!may_end || st == NULL || (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return 0;
@@ -295,8 +282,13 @@ static int send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *h
 
 static int feed(struct http_session *base, struct str bytes) {
     struct http2 *h = http2_of(base);
+    if (base->abuse != ABUSE_NONE) return -STATUS_RESOURCE_EXHAUSTED;
     ssize_t n = nghttp2_session_mem_recv(h->ng, (const uint8_t *)bytes.p, bytes.n);
-    if (n >= 0) return 0;
+    if (n >= 0) {
+        http2_guard_fed(h, bytes.n);
+        return base->abuse == ABUSE_NONE ? 0 : -STATUS_RESOURCE_EXHAUSTED;
+    }
+    http2_guard_failed(h, (int)n);
     if (n != NGHTTP2_ERR_NOMEM && base->broken == 0) base->broken = NGHTTP2_PROTOCOL_ERROR;
     return http2_error((int)n);
 }
@@ -319,7 +311,7 @@ static int drain(struct http_session *base, struct buf *out, size_t max) {
     int rc = 0;
     h->out = out;
     h->out_end = out->n + max;
-    while (out->n < h->out_end) {
+    while (out->n < h->out_end && base->abuse == ABUSE_NONE) {
         const uint8_t *p;
         ssize_t n = nghttp2_session_mem_send(h->ng, &p);
         if (n < 0) rc = http2_error((int)n);
@@ -327,17 +319,24 @@ static int drain(struct http_session *base, struct buf *out, size_t max) {
         buf_append(out, p, (size_t)n);
     }
     h->out = NULL;
+    if (h->goodbye) {
+        http2_say_goodbye(h, out);
+        rc = 0;
+    }
     if (h->unsent > 0) close_unsent(h);
     session_tell_writable(base);
     return out->failed ? -STATUS_RESOURCE_EXHAUSTED : rc;
 }
 
 static bool wants_write(struct http_session *base) {
-    return nghttp2_session_want_write(http2_of(base)->ng) != 0;
+    struct http2 *h = http2_of(base);
+    if (base->abuse != ABUSE_NONE) return h->goodbye;
+    return nghttp2_session_want_write(h->ng) != 0;
 }
 
 static bool wants_close(struct http_session *base) {
     struct http2 *h = http2_of(base);
+    if (base->abuse != ABUSE_NONE) return !h->goodbye;
     if (nghttp2_session_want_write(h->ng)) return false;
     if (!nghttp2_session_want_read(h->ng)) return true;
     return base->shutting_down && base->open == 0 && (!base->server || h->goaway_final);
@@ -348,10 +347,7 @@ static bool always(struct http_session *base) {
     return true;
 }
 
-static bool never(struct http_session *base) {
-    (void)base;
-    return false;
-}
+static uint32_t head(struct http_session *base) { return (uint32_t)http2_of(base)->head; }
 
 // Without the peer's half there are no windows and no cancellations: the connection ends.
 static void eof(struct http_session *base) {
@@ -371,13 +367,14 @@ const struct session_ops HTTP2_OPS = {
     .wants_write = wants_write,
     .wants_close = wants_close,
     .wants_read = always,
-    .in_head = never,
+    .head = head,
     .eof = eof,
     .shutdown = http2_shutdown,
     .respond = http2_respond,
     .queued = http2_queued,
     .reset = http2_reset,
     .consume = http2_consume,
+    .keep = http2_keep,
 };
 
 // ---- nghttp2's memory, from the pool; it does not tell the size when it frees
@@ -430,6 +427,7 @@ static nghttp2_mem memory = {NULL, mem_malloc, mem_free, mem_calloc, mem_realloc
 static int set_callbacks(nghttp2_session_callbacks **out) {
     nghttp2_session_callbacks *c;
     if (nghttp2_session_callbacks_new(&c) != 0) return -STATUS_RESOURCE_EXHAUSTED;
+    nghttp2_session_callbacks_set_on_begin_frame_callback(c, http2_guard_begin);
     nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(c, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame_recv);
@@ -450,7 +448,7 @@ static int make_session(struct http2 *h) {
     if (rc == 0) {
         nghttp2_option_set_no_auto_window_update(option, 1);
         nghttp2_option_set_no_closed_streams(option, 1);
-        nghttp2_option_set_stream_reset_rate_limit(option, RESET_BURST, RESET_RATE);
+        nghttp2_option_set_stream_reset_rate_limit(option, UINT32_MAX, UINT32_MAX);
         rc = h->base.server ? nghttp2_session_server_new3(&h->ng, callbacks, h, option, &memory)
                             : nghttp2_session_client_new3(&h->ng, callbacks, h, option, &memory);
         rc = http2_error(rc);
@@ -484,8 +482,7 @@ static struct http_session *http2_new(const struct http_events *events,
     if (h == NULL) return NULL;
     session_init(&h->base, &HTTP2_OPS, events, limits, user);
     h->base.server = server;
-    h->resets = RESET_BURST + h->base.limits.streams;
-    h->resets_at = clock_now();
+    abuse_budgets_init(&h->budgets);
     if (make_session(h) < 0 || submit_settings(h) < 0) {
         nghttp2_session_del(h->ng);
         free(h);

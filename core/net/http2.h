@@ -3,6 +3,7 @@
 // callers ask for).
 #pragma once
 
+#include "net/abuse.h"
 #include "net/session.h"
 
 #include <nghttp2/nghttp2.h>
@@ -15,9 +16,12 @@ struct http2 {
     struct stream *in_headers; // whose header block is being read; NULL: none that is known
     bool peer_settings;        // the peer's SETTINGS are here
     bool goaway_final;         // shutdown: the last stream id has been told
-    int unsent;        // client streams whose request was refused by nghttp2 before it went out
-    double resets;     // how many provoked resets are left before the connection is given up
-    int64_t resets_at; // clock_now of the last one
+    int unsent;            // client streams whose request was refused by nghttp2 before it went out
+    bool goodbye;          // given up, and GOAWAY is still to be said
+    int32_t head;          // the stream whose header list is coming in; 0: none
+    size_t kept, withheld; // sums over the streams
+    size_t idle_bytes;     // that came in since the last ones that were of use
+    struct abuse_budgets budgets;
 };
 
 static inline struct http2 *http2_of(struct http_session *h) { return (struct http2 *)h; }
@@ -34,3 +38,20 @@ void http2_consume(struct stream *st, size_t bytes);
 void http2_shutdown(struct http_session *h);
 ssize_t http2_read_body(nghttp2_session *ng, int32_t id, uint8_t *bytes, size_t length,
                         uint32_t *flags, nghttp2_data_source *source, void *user);
+
+// http2_keep.c
+void http2_keep(struct stream *st, size_t bytes);
+void http2_keep_end(struct stream *st); // its answer has begun, or it ends
+
+// http2_guard.c: what is called where, to count what is of no use. An int that is not 0 is to be
+// returned from nghttp2's callback: the session is given up.
+int http2_give_up(struct http2 *h, enum abuse kind, const char *detail);
+int http2_guard_begin(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *user);
+int http2_guard_whole(struct http2 *h, const nghttp2_frame *frame);
+int http2_guard_field(struct http2 *h, struct stream *st);
+int http2_guard_list(struct http2 *h, const struct stream *st, size_t length);
+void http2_guard_fed(struct http2 *h, size_t bytes);
+void http2_guard_failed(struct http2 *h, int rc);
+int http2_guard_sent(struct http2 *h, const nghttp2_frame *frame, const struct stream *st);
+void http2_guard_done(struct http2 *h); // an answer has gone out whole
+void http2_say_goodbye(struct http2 *h, struct buf *out);

@@ -65,6 +65,7 @@ ssize_t http2_read_body(nghttp2_session *ng, int32_t id, uint8_t *bytes, size_t 
 int http2_respond(struct stream *st, int status, const struct http_header *headers, size_t count,
                   bool end) {
     struct http2 *h = http2_of(st->s.session);
+    http2_keep_end(st);
     nghttp2_nv stack[NV_ON_STACK];
     nghttp2_nv *nv = nv_room(stack, count + 1);
     if (nv == NULL) return -STATUS_RESOURCE_EXHAUSTED;

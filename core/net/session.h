@@ -19,7 +19,7 @@ struct session_ops {
     bool (*wants_write)(struct http_session *h);
     bool (*wants_close)(struct http_session *h);
     bool (*wants_read)(struct http_session *h);
-    bool (*in_head)(struct http_session *h);
+    uint32_t (*head)(struct http_session *h);
     void (*eof)(struct http_session *h);
     void (*shutdown)(struct http_session *h);
     // http.c has checked the arguments. `end` is set as well where an answer cannot have a body.
@@ -28,6 +28,7 @@ struct session_ops {
     void (*queued)(struct stream *st); // there is more body to send, or `finished` was set
     void (*reset)(struct stream *st, uint32_t code);
     void (*consume)(struct stream *st, size_t bytes);
+    void (*keep)(struct stream *st, size_t bytes); // NULL: as consume
 };
 
 struct http_session {
@@ -42,6 +43,8 @@ struct http_session {
     size_t open;
     struct stream *writable; // `writable` is owed: told at the end of a drain
     struct conn *conn;       // who carries it; NULL in tests
+    uint8_t abuse;           // enum abuse: why the peer is given up; ABUSE_NONE
+    char fault[87];          // more about it, for the log; may be empty
     void (*touched)(
         struct http_session *h); // output or room came up outside of feed and drain; may be NULL
 };
@@ -82,6 +85,9 @@ struct stream {
     bool is_head;   // the method is HEAD
     size_t header_cap, trailer_cap;
     size_t header_bytes;
+    unsigned fields;   // of the header list, HTTP/2
+    size_t kept;       // of its body, see http_keep (HTTP/2)
+    size_t withheld;   // of that: what its window is not opened for yet
     size_t unconsumed; // reported by `data` and not yet given back
     size_t queued;     // bytes of body that wait
     struct chunk *first, *last;
@@ -106,8 +112,9 @@ void session_init(struct http_session *h, const struct session_ops *ops,
                   const struct http_events *events, const struct http_limits *limits, void *user);
 void session_tell_writable(struct http_session *h);
 bool session_wants_read(struct http_session *h);
-void session_eof(struct http_session *h);     // the peer will send no more
-bool session_in_head(struct http_session *h); // a head has begun and is not complete (HTTP/1)
+void session_eof(struct http_session *h); // the peer will send no more
+// 0, or a head has begun and is not complete: the number of that head.
+uint32_t session_head(struct http_session *h);
 
 struct stream *http_stream_new(struct http_session *h);
 void stream_delete(struct stream *st);

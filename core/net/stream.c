@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #define CHUNK_SIZE 4096
+#define CHUNK_LEAST 64  // for what stands between two blobs: the head of a frame
 #define BLOB_COPIED 512 // below it a blob is cheaper to copy than to chain
 
 static void clear(struct stream *st, struct http_session *h) {
@@ -172,7 +173,8 @@ bool stream_queue(struct stream *st, struct str bytes) {
     if (bytes.n == 0) return true;
     struct chunk *c = st->last;
     if (c->cap - c->to < bytes.n || c->blob != NULL) {
-        c = chunk_add(st, bytes.n > CHUNK_SIZE ? bytes.n : CHUNK_SIZE);
+        size_t own = c->blob != NULL && bytes.n <= CHUNK_LEAST ? CHUNK_LEAST : CHUNK_SIZE;
+        c = chunk_add(st, bytes.n > own ? bytes.n : own);
         if (c == NULL) return false;
     }
     memcpy(c->bytes + c->to, bytes.p, bytes.n);

@@ -128,7 +128,7 @@ static void on_fail(struct call *c, int status, const struct msg_fault *fault, b
 
 static void on_data(struct call *c, struct str bytes) {
     size_t limit = c->at->server->options.max_message;
-    http_consume(c->stream, bytes.n);
+    http_keep(c->stream, bytes.n);
     if (bytes.n > limit || c->body.n > limit - bytes.n) {
         char text[100];
         int n =

@@ -133,7 +133,7 @@ static int send_item(struct intake *in, struct blob *take) {
 
 static void collect(struct call *c, struct str bytes) {
     struct err err = {0};
-    http_consume(c->stream, bytes.n);
+    http_keep(c->stream, bytes.n);
     while (bytes.n > 0) {
         if (c->message != NULL) {
             call_fail(c, STATUS_INTERNAL, "the call has more than one message");

@@ -149,8 +149,11 @@ static void mail_without_vm(struct instance *i, int64_t now) {
 // ---- the turn
 // Runs the VM; true when it has more to do at once.
 static bool work(struct instance *i, int64_t now) {
-    struct budget budget = {TURN_MESSAGES, now + TURN_TIME};
-    hand_in_control(i, &budget);
+    // Half of a turn at most goes to what is under way, or streams that are never short of items
+    // would keep requests waiting for ever.
+    struct budget half = {TURN_MESSAGES / 2, now + TURN_TIME / 2};
+    hand_in_control(i, &half);
+    struct budget budget = {TURN_MESSAGES / 2 + half.messages, now + TURN_TIME};
     if (serves(i)) hand_in_requests(i, &budget, now);
     bool more = vm_run(i->vm, clock_now());
     life_after_run(i, clock_now());
