@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// attack HOST:PORT NAME SECONDS   one attack, reported as a line of JSON
+// attack HOST:PORT NAME SECONDS [FROM]
+//                                 one attack (from the address FROM), reported as a line of JSON
 // attack --list                   the names, a line each: name, door, description
 // attack HOST:PORT neighbour SECONDS [PERIOD_MS]
 //                                 a well-behaved client: one gRPC call every PERIOD_MS, their latencies
@@ -28,7 +29,7 @@
 #define STREAM_ROOM (64 * 1024) // until the server's SETTINGS say otherwise
 #define MOST_CONNECTIONS 20000
 
-static struct sockaddr_in server;
+static struct sockaddr_in server, from;
 
 struct link {
     int fd;
@@ -91,7 +92,8 @@ bool put_data(struct peer *p, unsigned flags, uint32_t id, const void *bytes, si
 static bool open_link(struct link *l) {
     *l = (struct link){.fd = socket(AF_INET, SOCK_STREAM, 0), .peer = {.next_id = 1}};
     if (l->fd < 0) return false;
-    if (connect(l->fd, (struct sockaddr *)&server, sizeof server) != 0) {
+    if ((from.sin_family != 0 && bind(l->fd, (struct sockaddr *)&from, sizeof from) != 0) ||
+        connect(l->fd, (struct sockaddr *)&server, sizeof server) != 0) {
         close(l->fd);
         l->fd = -1;
         return false;
@@ -282,8 +284,6 @@ static void report_latencies(int64_t *took, size_t n, unsigned long failed) {
            failed, p50, p99, most);
 }
 
-extern void put_call(struct peer *p);
-
 // Waits for the end of the answer (a HEADERS frame with END_STREAM).
 static bool await(struct link *l, int64_t until) {
     for (;;) {
@@ -366,7 +366,7 @@ int main(int argc, char **argv) {
         return 0;
     }
     if (argc < 4 || !address(argv[1])) {
-        fprintf(stderr, "usage: attack HOST:PORT NAME SECONDS | attack --list\n");
+        fprintf(stderr, "usage: attack HOST:PORT NAME SECONDS [FROM] | attack --list\n");
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
@@ -380,6 +380,8 @@ int main(int argc, char **argv) {
         return neighbour(end, (argc > 4 ? atoi(argv[4]) : 2) * 1000000LL);
     for (size_t i = 0; i < ATTACK_COUNT; i++) {
         if (strcmp(ATTACKS[i].name, argv[2]) != 0) continue;
+        from.sin_family =
+            argc > 4 && inet_pton(AF_INET, argv[4], &from.sin_addr) == 1 ? AF_INET : 0;
         attack_with(&ATTACKS[i], end);
         report(argv[2]);
         return 0;

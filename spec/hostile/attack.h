@@ -63,3 +63,4 @@ void put_frame(struct bytes *b, unsigned type, unsigned flags, uint32_t id, cons
                size_t n);
 // DATA within the server's windows; false (and nothing is put): there is no room.
 bool put_data(struct peer *p, unsigned flags, uint32_t id, const void *bytes, size_t n);
+void put_call(struct peer *p); // an honest unary call

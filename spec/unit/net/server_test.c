@@ -338,6 +338,14 @@ static void test_time_limits(void **state) {
     put(fd, "GET / HTTP/1.1\r\nHost:");
     assert_in_range(get(fd, &out, NULL), 150, 500);
     close(fd);
+    fd = dial(); // a header list that never ends, HTTP/2
+    out.n = 0;
+    static const char HALF[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
+                               "\0\0\1\1\0\0\0\0\1\x82";
+    assert_int_equal(send(fd, HALF, sizeof HALF - 1, 0), sizeof HALF - 1);
+    assert_in_range(get(fd, &out, NULL), 150, 550);
+    close(fd);
+    out.n = 0;
     fd = dial(); // idle after a request
     put(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     int64_t ms = get(fd, &out, NULL);
