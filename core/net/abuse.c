@@ -84,6 +84,17 @@ const char *abuse_name(enum abuse kind) {
 
 // ---- the log
 
+#define PLACES 1024
+
+// Addresses are told apart by a hash (FNV-1a), without the port.
+static unsigned place(struct str peer) {
+    uint32_t hash = 2166136261u;
+    size_t n = peer.n;
+    while (n > 0 && peer.p[n - 1] != ':') n--;
+    for (size_t i = 0; i < n; i++) hash = (hash ^ (unsigned char)peer.p[i]) * 16777619u;
+    return hash % PLACES;
+}
+
 static struct {
     pthread_mutex_t lock;
     struct {
@@ -91,21 +102,23 @@ static struct {
         int64_t logged[ABUSE_KINDS]; // clock_now; 0: never
         unsigned long since[ABUSE_KINDS];
     } doors[DOORS];
+    int64_t addresses[PLACES]; // when a line named one
 } lines = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 // Counts; true when a line is due, with how many there were since the last one.
-static bool due(const char *door, enum abuse kind, unsigned long *before) {
+static bool due(const char *door, struct str peer, enum abuse kind, unsigned long *before) {
     int64_t now = clock_now();
+    int64_t *named = &lines.addresses[place(peer)];
     int i = 0;
     while (i < DOORS - 1 && lines.doors[i].door != NULL && strcmp(lines.doors[i].door, door) != 0)
         i++;
     if (lines.doors[i].door == NULL) lines.doors[i].door = door;
     int64_t *logged = &lines.doors[i].logged[kind];
-    if (*logged != 0 && now - *logged < LOG_EVERY) {
+    if ((*logged != 0 && now - *logged < LOG_EVERY) || (*named != 0 && now - *named < LOG_EVERY)) {
         lines.doors[i].since[kind]++;
         return false;
     }
-    *logged = now;
+    *logged = *named = now;
     *before = lines.doors[i].since[kind];
     lines.doors[i].since[kind] = 0;
     return true;
@@ -114,7 +127,7 @@ static bool due(const char *door, enum abuse kind, unsigned long *before) {
 void abuse_log(const char *door, struct str peer, enum abuse kind, const char *detail) {
     unsigned long before = 0;
     pthread_mutex_lock(&lines.lock);
-    bool write = due(door, kind, &before);
+    bool write = due(door, peer, kind, &before);
     pthread_mutex_unlock(&lines.lock);
     if (!write) return;
     char more[64] = "";
@@ -126,21 +139,12 @@ void abuse_log(const char *door, struct str peer, enum abuse kind, const char *d
 // ---- who was thrown out
 
 // By a hash of the address: who shares it with an attacker waits as well, for a moment.
-#define PLACES 1024
 static _Atomic(int64_t) thrown_out[PLACES]; // until when; clock_now
 
-static _Atomic(int64_t) *place(struct str peer) {
-    uint32_t hash = 2166136261u; // FNV-1a
-    size_t n = peer.n;
-    while (n > 0 && peer.p[n - 1] != ':') n--; // without the port
-    for (size_t i = 0; i < n; i++) hash = (hash ^ (unsigned char)peer.p[i]) * 16777619u;
-    return &thrown_out[hash % PLACES];
-}
-
 void abuse_remember(struct str peer, int64_t now) {
-    atomic_store_explicit(place(peer), now + ABUSE_PENALTY, memory_order_relaxed);
+    atomic_store_explicit(&thrown_out[place(peer)], now + ABUSE_PENALTY, memory_order_relaxed);
 }
 
 bool abuse_recent(struct str peer, int64_t now) {
-    return atomic_load_explicit(place(peer), memory_order_relaxed) > now;
+    return atomic_load_explicit(&thrown_out[place(peer)], memory_order_relaxed) > now;
 }

@@ -54,7 +54,8 @@ void abuse_earn(struct abuse_budgets *b, enum abuse kind, int32_t n); // up to t
 // "rapid reset", for the log.
 const char *abuse_name(enum abuse kind);
 // Logs that a connection of `door` is ended for it: at most one line a minute for each door and
-// kind; the next one counts those in between. Any thread. `detail` may be empty.
+// kind, and for each address whatever the kinds; the next one of a kind counts those in between.
+// Any thread. `detail` may be empty.
 void abuse_log(const char *door, struct str peer, enum abuse kind, const char *detail);
 
 // Thrown out clients are remembered by address, without the port, for ABUSE_PENALTY. `peer` is

@@ -44,8 +44,8 @@
 // answered soon. (Some send FIN behind a request and do wait: tools in a pipe.)
 #define EOF_GRACE NS_PER_SECOND
 #define LINGER NS_PER_SECOND
-#define SLICE (NS_PER_MS / 8)
-#define READ_LEAST 2048
+#define SLICE (NS_PER_MS / 16)
+#define READ_LEAST 512
 #define READ_FIRST (16 * 1024)
 
 static const char PREFACE[PREFACE_BYTES + 1] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
