@@ -567,6 +567,117 @@ static void test_many_small_headers(void **state) {
     hostile_end(h, &r, &in);
 }
 
+// Gives the frame again and again; how often until the session was given up.
+static int flood(unsigned type, unsigned flags, uint32_t id, const char *bytes, size_t size) {
+    struct recorder r;
+    struct buf in = {0};
+    struct http_session *h = hostile_begin(&r);
+    put_preface(&in);
+    put_frame(&in, 1, 4, 1, GET_BLOCK, sizeof GET_BLOCK);
+    int n = 0;
+    for (; n < 200000 && attack(h, &in); n += 10) {
+        for (int i = 0; i < 10; i++) put_frame(&in, type, flags, id, bytes, size);
+    }
+    assert_false(http_wants_write(h));
+    assert_int_equal(http_feed(h, str_of("x")), -STATUS_RESOURCE_EXHAUSTED);
+    hostile_end(h, &r, &in);
+    return n;
+}
+
+static void test_floods(void **state) {
+    (void)state;
+    assert_in_range(flood(6, 0, 0, "12345678", 8), 1000, 1500);     // PING
+    assert_in_range(flood(4, 0, 0, NULL, 0), 90, 150);              // SETTINGS
+    assert_in_range(flood(0, 0, 1, NULL, 0), 1000, 1500);           // empty DATA
+    assert_in_range(flood(0, 8, 1, "\x03\0\0", 4), 1000, 1500);     // padding
+    assert_in_range(flood(8, 0, 0, "\0\0\0\1", 4), 50000, 60000);   // WINDOW_UPDATE
+    assert_in_range(flood(2, 0, 1, "\0\0\0\0\1", 5), 10000, 15000); // PRIORITY
+    assert_in_range(flood(7, 0, 0, "\0\0\0\0\0\0\0\0", 8), 5, 30);  // GOAWAY
+    assert_in_range(flood(0x42, 0, 0, "12345678", 8), 1024 * 1024 / 17 - 200, 70000); // unknown
+}
+
+// A session that is given up says GOAWAY and nothing else.
+static void test_last_words(void **state) {
+    (void)state;
+    struct recorder r;
+    struct buf in = {0}, out = {0};
+    struct http_session *h = hostile_begin(&r);
+    put_preface(&in);
+    for (int i = 0; i < 2000; i++) put_frame(&in, 6, 0, 0, "12345678", 8);
+    assert_true(http_feed(h, buf_str(&in)) < 0);
+    assert_int_equal(http_drain(h, &out, 65536), 0);
+    assert_int_equal(out.n, 17);
+    assert_memory_equal(buf_p(&out), "\0\0\x08\7\0\0\0\0\0\0\0\0\0\0\0\0\x0b", 17);
+    assert_true(http_wants_close(h));
+    buf_free(&out);
+    hostile_end(h, &r, &in);
+}
+
+static void test_bombs(void **state) {
+    (void)state;
+    struct recorder r;
+    struct buf in = {0}, block = {0};
+    struct http_session *h = hostile_begin(&r);
+    put_preface(&in);
+    buf_append(&block, GET_BLOCK, sizeof GET_BLOCK);
+    buf_append(&block, "\x40\x01x\x00", 4); // adds "x: " to the table
+    for (int i = 0; i < 12000; i++) buf_append_byte(&block, (char)0xbe);
+    put_frame(&in, 1, 5, 1, buf_p(&block), block.n);
+    assert_false(attack(h, &in));
+    hostile_end(h, &r, &in);
+    // Nothing but changes of the table's size before a small list.
+    h = hostile_begin(&r);
+    put_preface(&in);
+    block.n = 0;
+    for (int i = 0; i < 1000; i++) buf_append_byte(&block, 0x20);
+    buf_append(&block, GET_BLOCK, sizeof GET_BLOCK);
+    put_frame(&in, 1, 5, 1, buf_p(&block), block.n);
+    assert_false(attack(h, &in));
+    assert_int_equal(r.heads, 0);
+    buf_free(&block);
+    hostile_end(h, &r, &in);
+}
+
+// ---- kept bodies
+
+static void keep_data(struct http_stream *s, struct str bytes) {
+    recorder_of(s)->data += bytes.n;
+    http_keep(s, bytes.n);
+}
+
+// Many bodies that are kept: together they stay under a bound, and the oldest can always go on.
+static void test_kept_bodies(void **state) {
+    (void)state;
+    struct http_events keeping = RECORDER_EVENTS;
+    keeping.data = keep_data;
+    struct pair p;
+    pair_begin(&p, NULL, NULL);
+    http_session_delete(p.server);
+    p.server = http2_server_new(&keeping, NULL, &p.sr);
+    enum { BODIES = 50, SIZE = 400000 };
+    struct http_stream *s[BODIES];
+    char *bytes = calloc(1, SIZE);
+    for (int i = 0; i < BODIES; i++) {
+        s[i] = request(&p, "/keep", false);
+        assert_non_null(s[i]);
+        assert_int_equal(http_send(s[i], (struct str){bytes, SIZE}), 0);
+    }
+    pump(&p);
+    // 2 MB and a window each, and the whole of the oldest.
+    assert_in_range(p.sr.data, SIZE, 2 * 1024 * 1024 + BODIES * 65536 + SIZE);
+    // Each that ends and is answered makes room, until all have come through.
+    p.sr.on_end = answer;
+    for (int i = 0; i < BODIES; i++) {
+        assert_int_equal(http_finish(s[i], NULL, 0), 0);
+        pump(&p);
+    }
+    assert_int_equal(p.sr.data, BODIES * SIZE);
+    assert_int_equal(p.cr.closes, BODIES);
+    assert_int_equal(p.cr.why, HTTP_CLOSE_DONE);
+    free(bytes);
+    pair_end(&p);
+}
+
 static void test_garbage(void **state) {
     (void)state;
     struct recorder r;
@@ -651,6 +762,10 @@ int main(void) {
         cmocka_unit_test(test_rapid_reset),
         cmocka_unit_test(test_made_to_reset),
         cmocka_unit_test(test_many_small_headers),
+        cmocka_unit_test(test_floods),
+        cmocka_unit_test(test_last_words),
+        cmocka_unit_test(test_bombs),
+        cmocka_unit_test(test_kept_bodies),
         cmocka_unit_test(test_garbage),
         cmocka_unit_test(test_invalid_requests),
     };
