@@ -18,7 +18,7 @@ static const struct {
     const char *name;
     int32_t burst;
     int32_t rate; // a second
-} BUDGETS[ABUSE_BUDGETS] = {
+} KINDS[ABUSE_KINDS] = {
     // A client that cancels a whole page or fan-out of calls stays below it; each whole answer
     // allows one more.
     [ABUSE_RESETS] = {"rapid reset: streams opened and reset again and again", 330, 20},
@@ -32,32 +32,30 @@ static const struct {
     [ABUSE_IDLE_FRAMES] = {"flood of frames without effect", 10000, 1000},
     [ABUSE_GOAWAYS] = {"GOAWAY storm", 10, 1},
     [ABUSE_FIELDS] = {"header lists of very many fields", 5000, 500},
-};
-
-static const char *const NAMES[ABUSE_KINDS] = {
-    [ABUSE_CONTINUATION] = "CONTINUATION flood",
-    [ABUSE_HEADER_BOMB] = "header bomb: a list out of all proportion to what it holds",
-    [ABUSE_BROKEN_HTTP2] = "broken HTTP/2",
-    [ABUSE_BROKEN_HTTP1] = "malformed HTTP",
-    [ABUSE_SLOW_HEAD] = "no whole request head in time",
-    [ABUSE_UNREAD] = "more answers asked for than are read",
+    // Without a budget.
+    [ABUSE_CONTINUATION] = {.name = "CONTINUATION flood"},
+    [ABUSE_HEADER_BOMB] = {.name = "header bomb: a list out of all proportion to what it holds"},
+    [ABUSE_BROKEN_HTTP2] = {.name = "broken HTTP/2"},
+    [ABUSE_BROKEN_HTTP1] = {.name = "malformed HTTP"},
+    [ABUSE_SLOW_HEAD] = {.name = "no whole request head in time"},
+    [ABUSE_UNREAD] = {.name = "more answers asked for than are read"},
 };
 
 void abuse_budgets_init(struct abuse_budgets *b) {
     int64_t now = clock_now();
     for (int i = 0; i < ABUSE_BUDGETS; i++) {
-        b->left[i] = BUDGETS[i].burst;
+        b->left[i] = KINDS[i].burst;
         b->filled[i] = now;
     }
 }
 
 // Whole tokens only; the rest of the time stays for the next refill.
 static void refill(struct abuse_budgets *b, enum abuse kind) {
-    int64_t rate = BUDGETS[kind].rate;
+    int64_t rate = KINDS[kind].rate;
     int64_t step = NS_PER_SECOND / rate;
     int64_t tokens = (clock_now() - b->filled[kind]) / step;
     b->filled[kind] += tokens * step;
-    if (tokens > BUDGETS[kind].burst) tokens = BUDGETS[kind].burst;
+    if (tokens > KINDS[kind].burst) tokens = KINDS[kind].burst;
     b->left[kind] += (int32_t)tokens;
 }
 
@@ -74,13 +72,11 @@ bool abuse_spend(struct abuse_budgets *b, enum abuse kind) {
 }
 
 void abuse_earn(struct abuse_budgets *b, enum abuse kind, int32_t n) {
-    int32_t room = BUDGETS[kind].burst - b->left[kind];
+    int32_t room = KINDS[kind].burst - b->left[kind];
     b->left[kind] += n < room ? n : room;
 }
 
-const char *abuse_name(enum abuse kind) {
-    return kind < ABUSE_BUDGETS ? BUDGETS[kind].name : NAMES[kind];
-}
+const char *abuse_name(enum abuse kind) { return KINDS[kind].name; }
 
 // ---- the log
 

@@ -18,11 +18,7 @@
 // while the session is on the stack. In both cases the session is deleted first (its streams end),
 // the memory is freed when libuv has let go of the handle.
 //
-// Abuse (net/abuse.h): a session that gives its peer up gets a second for its last words; the socket
-// is not read meanwhile, so that the peer's bytes cost nothing any more.
-//
-// Fairness: a connection is read at most once a turn, and how much at a time follows from how long
-// its bytes take: about SLICE. So others wait for one slice of a busy peer, whatever it sends.
+// Abuse and fairness are in conn_guard.c.
 //
 // Time: one loop timer a connection, which is not moved by traffic. When it fires it looks at what
 // is due and sets itself again, at most one period ahead, so a time limit that begins meanwhile is
@@ -43,10 +39,6 @@
 // A peer that has ended its side has most likely gone: what it asked for is cancelled when it is not
 // answered soon. (Some send FIN behind a request and do wait: tools in a pipe.)
 #define EOF_GRACE NS_PER_SECOND
-#define LINGER NS_PER_SECOND
-#define SLICE (NS_PER_MS / 16)
-#define READ_LEAST 512
-#define READ_FIRST (16 * 1024)
 
 static const char PREFACE[PREFACE_BYTES + 1] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -63,7 +55,7 @@ struct conn *conn_alloc(struct loop *loop) {
     if (c == NULL) return NULL;
     c->loop = loop;
     c->fd = -1;
-    c->read_size = READ_FIRST;
+    c->read_size = CONN_READ_FIRST;
     atomic_fetch_add(&loop->connections, 1);
     return c;
 }
@@ -199,27 +191,13 @@ void conn_carry(struct conn *c, struct http_session *session) {
     update_reading(c);
 }
 
-static void log_abuse(struct conn *c, enum abuse kind, const char *detail) {
-    abuse_log(c->door == NULL ? "client" : c->door->name, conn_peer(c), kind, detail);
-}
-
-// Has the session given its peer up?
-static void look_for_abuse(struct conn *c) {
-    if (c->session->abuse == ABUSE_NONE || c->given_up) return;
-    c->given_up = c->ending = true;
-    log_abuse(c, c->session->abuse, c->session->fault);
-    abuse_remember(conn_peer(c), c->loop->state->now);
-    c->linger_until = c->loop->state->now + LINGER;
-    if (c->door == NULL || loop_timer_set(c->loop, &c->timer, c->linger_until) < 0) conn_close(c);
-}
-
 static void feed(struct conn *c, struct str bytes) {
     if (bytes.n == 0 || c->must_close || c->ending) return;
     c->busy = true;
     int rc = http_feed(c->session, bytes);
-    look_for_abuse(c);
+    conn_judge(c);
     if (rc < 0 && !c->ending && c->session->fault[0] != '\0') {
-        log_abuse(c, ABUSE_BROKEN_HTTP1, c->session->fault);
+        conn_log_abuse(c, ABUSE_BROKEN_HTTP1, c->session->fault);
         abuse_remember(conn_peer(c), c->loop->state->now);
     }
     c->busy = false;
@@ -302,16 +280,6 @@ void conn_eof(struct conn *c) {
     }
 }
 
-// A full buffer was read: the rest has to wait for the next turn.
-static void pause_reading(struct conn *c, int64_t spent) {
-    c->busy_reader = true;
-    c->spent = spent;
-    if (!c->reading || c->is_closed) return;
-    c->reading = false;
-    uv_read_stop((uv_stream_t *)&c->tcp);
-    conn_wants_write(c); // whose end is update_reading
-}
-
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
     struct conn *c = stream->data;
     struct str bytes = {buf->base, n > 0 ? (size_t)n : 0};
@@ -325,7 +293,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
         } else {
             conn_tls_input(c, bytes);
         }
-        if (full) pause_reading(c, clock_now() - began);
+        if (full) conn_slice_end(c, clock_now() - began);
     } else if (n == UV_EOF && c->tls == NULL) {
         c->reading = false;
         uv_read_stop(stream);
@@ -414,7 +382,7 @@ void conn_linger(struct conn *c) {
         close_now(c);
         return;
     }
-    if (c->linger_until == 0) c->linger_until = c->loop->state->now + LINGER;
+    if (c->linger_until == 0) c->linger_until = c->loop->state->now + CONN_LINGER;
     if (loop_timer_set(c->loop, &c->timer, c->linger_until) < 0) close_now(c);
 }
 
@@ -423,7 +391,7 @@ static void flush(struct conn *c) {
         c->busy = true;
         int rounds = DRAIN_ROUNDS;
         while (rounds > 0 && drain_piece(c)) rounds--;
-        look_for_abuse(c);
+        conn_judge(c);
         c->busy = false;
         if (c->must_close) {
             close_now(c);
@@ -440,14 +408,6 @@ static void flush(struct conn *c) {
     update_reading(c);
 }
 
-// How much is read in the next turn follows from what this one took, with what it made us write.
-static void adapt_slice(struct conn *c, int64_t flushed) {
-    c->busy_reader = false;
-    int64_t spent = c->spent + flushed;
-    if (spent > SLICE && c->read_size > READ_LEAST) c->read_size /= 2;
-    if (spent < SLICE / 3 && c->read_size < LOOP_READ_BUFFER) c->read_size *= 2;
-}
-
 void conns_flush(struct loop *loop) {
     struct loop_state *s = loop->state;
     struct conn *list = s->dirty;
@@ -458,7 +418,7 @@ void conns_flush(struct loop *loop) {
         dirty_forget(c);
         int64_t began = c->busy_reader ? clock_now() : 0;
         flush(c);
-        if (began != 0) adapt_slice(c, clock_now() - began);
+        if (began != 0) conn_slice_adapt(c, clock_now() - began);
     }
 }
 
@@ -504,6 +464,12 @@ static void on_timer(struct loop *loop, struct loop_timer *timer) {
     struct conn *c = (struct conn *)((char *)timer - offsetof(struct conn, timer));
     int64_t at = due(c);
     int64_t now = loop->state->now;
+    if (conn_unread(c)) {
+        conn_log_abuse(c, ABUSE_UNREAD, "");
+        abuse_remember(conn_peer(c), now);
+        conn_close(c);
+        return;
+    }
     if (at > now) {
         if (loop_timer_set(loop, timer, earlier(at, now + period(c->door))) < 0) conn_close(c);
         return;
@@ -512,8 +478,9 @@ static void on_timer(struct loop *loop, struct loop_timer *timer) {
         begin_reading(c);
         return;
     }
-    if (c->head_since != 0 && c->unsent == 0 && c->linger_until == 0 && !c->eof)
-        log_abuse(c, ABUSE_SLOW_HEAD, "");
+    bool shaking = c->tls != NULL && !tls_ready(c->tls); // logged as such
+    if (c->head_since != 0 && c->unsent == 0 && c->linger_until == 0 && !c->eof && !shaking)
+        conn_log_abuse(c, ABUSE_SLOW_HEAD, "");
     if (c->lingering || c->unsent > 0 || c->eof || c->head_since != 0 || c->session == NULL ||
         c->ending) {
         if (c->tls != NULL && !tls_ready(c->tls) && !c->lingering)
@@ -525,7 +492,7 @@ static void on_timer(struct loop *loop, struct loop_timer *timer) {
     c->ending = true;
     session_eof(c->session);
     conn_wants_write(c);
-    if (loop_timer_set(loop, timer, now + LINGER) < 0) conn_close(c);
+    if (loop_timer_set(loop, timer, now + CONN_LINGER) < 0) conn_close(c);
 }
 
 // ---- accepted

@@ -2,6 +2,7 @@
 // The inside of a connection, shared by conn.c, connect.c and acceptor.c. Private to net/.
 #pragma once
 
+#include "net/abuse.h"
 #include "net/conn.h"
 #include "net/loop_state.h"
 #include "net/session.h"
@@ -46,7 +47,8 @@ struct conn {
     unsigned read_size;   // how much is read at a time
     bool busy_reader;     // a full buffer was read in this turn, in `spent` nanoseconds
     int64_t spent;
-    size_t unsent; // bytes that libuv holds
+    uint64_t sent_before; // session->sent when the timer last looked
+    size_t unsent;        // bytes that libuv holds
 
     char preface[PREFACE_BYTES]; // the first bytes, until they tell the version
     unsigned preface_n;
@@ -76,6 +78,17 @@ bool conn_write_out(struct conn *c, struct write_buffer *take); // false: the co
 void conn_input(struct conn *c, struct str bytes);              // plain text from the peer
 void conn_eof(struct conn *c);                                  // the peer has ended its side
 void conn_linger(struct conn *c);                               // the graceful end
+
+// ---- conn_guard.c
+#define CONN_LINGER NS_PER_SECOND
+#define CONN_READ_FIRST (16 * 1024)
+void conn_log_abuse(struct conn *c, enum abuse kind, const char *detail);
+void conn_judge(struct conn *c); // has the session given its peer up?
+// A full buffer was read in so much time: the rest has to wait for the next turn. And when the turn has written.
+void conn_slice_end(struct conn *c, int64_t spent);
+void conn_slice_adapt(struct conn *c, int64_t flushed);
+// Is very much waiting for a peer that has hardly read since this was asked last?
+bool conn_unread(struct conn *c);
 
 // ---- connect.c, for conn_tls.c
 void connect_ready(struct conn *c); // the handshake of a connection that is being made is complete

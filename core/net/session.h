@@ -41,6 +41,8 @@ struct http_session {
     uint32_t broken;        // HTTP/2: see http_broken
     struct stream *streams; // all, newest first
     size_t open;
+    size_t queued;           // bytes of bodies that wait to go out, of all streams
+    uint64_t sent;           // bytes of bodies that went out
     struct stream *writable; // `writable` is owed: told at the end of a drain
     struct conn *conn;       // who carries it; NULL in tests
     uint8_t abuse;           // enum abuse: why the peer is given up; ABUSE_NONE

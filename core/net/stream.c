@@ -92,6 +92,7 @@ void stream_delete(struct stream *st) {
     if (st->next != NULL) st->next->prev = st->prev;
     h->open--;
     counter_add(h->server ? COUNTER_STREAMS : COUNTER_CLIENT_STREAMS, -1);
+    h->queued -= st->queued;
     for (struct chunk *c = st->first; c != NULL;) {
         struct chunk *next = c->next;
         chunk_free(st, c);
@@ -157,6 +158,7 @@ bool stream_add_header(struct stream *st, bool trailer, struct str name, struct 
 
 static void count_queued(struct stream *st, size_t n) {
     st->queued += n;
+    st->s.session->queued += n;
     if (st->queued >= HTTP_LOW_WATER) st->above = true;
 }
 
@@ -205,6 +207,8 @@ bool stream_queue_blob(struct stream *st, struct blob *take) {
 void stream_dequeue(struct stream *st, struct buf *out, size_t n) {
     assert(n <= st->queued);
     st->queued -= n;
+    st->s.session->queued -= n;
+    st->s.session->sent += n;
     while (n > 0) {
         struct chunk *c = st->first;
         size_t part = c->to - c->from;

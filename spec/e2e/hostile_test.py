@@ -62,6 +62,7 @@ ENDS = {
     "table-toggle": (CALM, BOMB),
     "utf8-headers": None,
     "zero-window": None,
+    "large-answers": None,
     "crumbs": (CALM, "a few bytes"),
     "deaf": None,
     "half-closed": None,

@@ -276,6 +276,13 @@ static void zero_window(struct peer *p) {
     put_setting(p, 4, 0);
     endless(p, STREAMS);
 }
+static void large_answers(struct peer *p) {
+    put_setting(p, 4, 0);
+    for (int i = 0; i < STREAMS; i++) {
+        uint32_t id = ask(p, "/target.Target/Large");
+        put_frame(&p->out, DATA, END_STREAM, id, "\0\0\0\0\0", 5);
+    }
+}
 static void crumbs_begin(struct peer *p) {
     put_setting(p, 4, 1);
     endless(p, STREAMS);
@@ -485,6 +492,9 @@ const struct attack ATTACKS[] = {
      .more = table_toggle},
     {.name = "utf8-headers", .what = "headers that are not UTF-8", .more = utf8_headers},
     {.name = "zero-window", .what = "128 endless answers and windows of 0", .begin = zero_window},
+    {.name = "large-answers",
+     .what = "128 answers of 1 MB and windows of 0",
+     .begin = large_answers},
     {.name = "crumbs",
      .what = "128 endless answers, a byte of window at a time",
      .begin = crumbs_begin,
