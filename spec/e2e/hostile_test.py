@@ -83,7 +83,7 @@ ENDS = {
     "connections": None,
     "requests": None,
 }
-SIDE_BY_SIDE = 6
+SIDE_BY_SIDE = 9
 ENDED = re.compile(r"WARN (\w+) connection of 127\.0\.0\.\d+:\d+ ended: ([^:(\n]+)")
 
 
@@ -93,7 +93,7 @@ def attacks():
     return {line.split("\t")[0]: line.split("\t")[1] for line in listed.splitlines()}
 
 
-def attack(server, name, door="proxy", seconds=0.4, place=1):
+def attack(server, name, door="proxy", seconds=0.3, place=1):
     """Runs one; returns what it saw. Each comes from an address of its own: who is thrown out waits when it comes back."""
     done = subprocess.run([ATTACK, getattr(server, door), name, str(seconds * SLOW), f"127.0.0.{1 + place}"],
                           capture_output=True, text=True, timeout=60 * SLOW)
@@ -139,7 +139,7 @@ class Attacks(Serving):
                 self.assertRegex(log, "ended: .*" + re.escape(logged))
         lines = self.ended()
         self.assertEqual(len(lines), len(set(lines)), lines)  # one a kind and door, however many there were
-        self.assertLess(len(log.splitlines()), 80)
+        self.assertLess(len(log.splitlines()), 60)
 
     @unittest.skipIf(SANITIZER, "sanitizers keep memory that was freed")
     def test_memory(self):

@@ -361,6 +361,33 @@ static void test_time_limits(void **state) {
     buf_free(&out);
 }
 
+// Answers that are asked for and never read are thrown away; a stalled peer that asked for little is left alone.
+static void test_unread_answers(void **state) {
+    (void)state;
+    server_begin(200 * NS_PER_MS, 600 * NS_PER_MS, 1000);
+    struct buf out = {0};
+    // Windows of 0, and two answers of 8 MB.
+    static const char ASK[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\6\4\0\0\0\0\0\0\4\0\0\0\0"
+                              "\0\0\x0b\1\5\0\0\0\1\x82\x86\x04\x04/big\x41\x01"
+                              "a"
+                              "\0\0\x0b\1\5\0\0\0\3\x82\x86\x04\x04/big\x41\x01"
+                              "a";
+    const size_t one = 24 + 15 + 20;
+    int fd = dial();
+    assert_int_equal(send(fd, ASK, one + 20, 0), one + 20);
+    assert_in_range(get(fd, &out, NULL), 150, 1000);
+    close(fd);
+    wait_connections(0);
+    fd = dial();
+    usleep(300000); // it is held back for having been thrown out
+    assert_int_equal(send(fd, ASK, one, 0), one);
+    usleep(1000000);
+    assert_int_equal(connections(), 1);
+    close(fd);
+    server_end();
+    buf_free(&out);
+}
+
 static void test_most_connections(void **state) {
     (void)state;
     log_set_level(LOG_OFF);
@@ -660,6 +687,7 @@ int main(void) {
         cmocka_unit_test(test_refused_request_gets_its_answer),
         cmocka_unit_test(test_preface_in_pieces),
         cmocka_unit_test(test_time_limits),
+        cmocka_unit_test(test_unread_answers),
         cmocka_unit_test(test_most_connections),
         cmocka_unit_test(test_out_of_descriptors),
         cmocka_unit_test(test_close_inside_an_event),
