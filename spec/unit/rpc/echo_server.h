@@ -208,6 +208,7 @@ static void serve_request(struct message *m) {
     s->credit = MSG_WINDOW;
     memcpy(s->what, what, sizeof what);
     s->left = asked(m, "count", number, sizeof number) ? (size_t)atoi(number) : 3;
+    if (method->client_streaming) s->left = 0; // gives back what it gets, and nothing of its own
     s->size = asked(m, "size", number, sizeof number) ? (size_t)atoi(number) : 5;
     s->next = echo.calls;
     echo.calls = s;

@@ -57,16 +57,16 @@ static void test_sender_waits_for_credit(void **state) {
     (void)state;
     struct world *w =
         world_of("return { Server = function(ctx, req, stream)\n"
-                 "  for i = 1, 6 do check(core.send(stream, { text = ('x'):rep(100000) })) end\n"
+                 "  for i = 1, 6 do check(core.send(stream, { text = ('x'):rep(12500) })) end\n"
                  "end }");
     vm_receive(w->vm, request(w, "Server", 1, NULL));
-    assert_int_equal(keeper_waiting(w->caller), 3); // 262,144 bytes are passed by the third
-    follow(w, MSG_CREDIT, 1, NULL, 10000);
+    assert_int_equal(keeper_waiting(w->caller), 3); // 32,768 bytes are passed by the third
+    follow(w, MSG_CREDIT, 1, NULL, 1250);
     assert_int_equal(keeper_waiting(w->caller), 3); // still over the window
-    follow(w, MSG_CREDIT, 1, NULL, 100000);
+    follow(w, MSG_CREDIT, 1, NULL, 12500);
     assert_int_equal(keeper_waiting(w->caller), 4);
-    follow(w, MSG_CREDIT, 1, NULL, 300000);
-    for (int i = 0; i < 6; i++) expect_item(w->caller, 1, large(100000));
+    follow(w, MSG_CREDIT, 1, NULL, 37500);
+    for (int i = 0; i < 6; i++) expect_item(w->caller, 1, large(12500));
     expect_ok(w, 1);
     vm_receive(w->vm, request(w, "Server", 2, NULL));
     assert_int_equal(keeper_waiting(w->caller), 3);
@@ -94,10 +94,10 @@ static void test_client_stream(void **state) {
     follow(w, MSG_ITEM, 1, encoded("one", 1), 0);
     follow(w, MSG_ITEM, 1, encoded("two", 2), 0);
     assert_int_equal(keeper_waiting(w->caller), 0);
-    follow(w, MSG_ITEM, 1, large(140000), 0); // more than half a window has been read
+    follow(w, MSG_ITEM, 1, large(17500), 0); // more than half a window has been read
     struct message *m = keeper_take(w->caller, MSG_CREDIT);
-    assert_true(m->credit > 140000 + MSG_ITEM_OVERHEAD);
-    assert_true(m->credit < 140040 + 4 * MSG_ITEM_OVERHEAD);
+    assert_true(m->credit > 17500 + MSG_ITEM_OVERHEAD);
+    assert_true(m->credit < 17540 + 4 * MSG_ITEM_OVERHEAD);
     message_delete(m);
     follow(w, MSG_END, 1, NULL, 0);
     expect_answer(w, 1, encoded("one,two,xxx", 3));
