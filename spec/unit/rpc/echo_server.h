@@ -208,7 +208,6 @@ static void serve_request(struct message *m) {
     s->credit = MSG_WINDOW;
     memcpy(s->what, what, sizeof what);
     s->left = asked(m, "count", number, sizeof number) ? (size_t)atoi(number) : 3;
-    if (method->client_streaming) s->left = 0; // gives back what it gets, and nothing of its own
     s->size = asked(m, "size", number, sizeof number) ? (size_t)atoi(number) : 5;
     s->next = echo.calls;
     echo.calls = s;
@@ -253,7 +252,7 @@ static void serve(struct message *m) {
         forget(at);
     } else if (m->kind == MSG_CREDIT) {
         s->credit += m->credit;
-        give_items(s);
+        if (s->items == 0) give_items(s); // a chat gives back what it gets, and nothing of its own
         if (s->method == 'C' && s->left == 0 && s->items == 0)
             finish(at, strcmp(s->what, "break") == 0 ? STATUS_INTERNAL : 0);
     } else if (m->kind == MSG_ITEM) {

@@ -516,7 +516,7 @@ static void test_writing_a_stream(void **state) {
     struct world *w =
         world_of("return { Unary = function(ctx, req)\n"
                  "  local s = check(core.open(core.resolve('other', 'T.Client'), nil))\n"
-                 "  for i = 1, 4 do check(core.send(s, { text = ('x'):rep(100000) })) end\n"
+                 "  for i = 1, 4 do check(core.send(s, { text = ('x'):rep(12500) })) end\n"
                  "  core.close_send(s) core.close_send(s)\n"
                  "  assert(not pcall(core.send, s, {}))\n"
                  "  local rsp = check(core.recv(s))\n"
@@ -525,12 +525,12 @@ static void test_writing_a_stream(void **state) {
                  "end }");
     ask(w, "Unary", 1, "");
     uint64_t call = opened(w);
-    for (int i = 0; i < 3; i++) expect_item(w->other, call, large(100000));
+    for (int i = 0; i < 3; i++) expect_item(w->other, call, large(12500));
     assert_int_equal(keeper_waiting(w->other), 0);
     struct message *m = message_new(MSG_CREDIT, call);
-    m->credit = 200000;
+    m->credit = 25000;
     vm_receive(w->vm, m);
-    expect_item(w->other, call, large(100000));
+    expect_item(w->other, call, large(12500));
     message_delete(keeper_take(w->other, MSG_END));
     answer(w, MSG_RESPONSE, call, encoded("sum", 0), 0, NULL);
     expect_answer(w, 1, encoded("sum", 0));
