@@ -234,7 +234,7 @@ static void serve_item(struct served **at, struct message *m) {
         credit(s, s->owed);
         s->owed = 0;
     } else if (s->due == 0) {
-        s->due = clock_now() + 500 * NS_PER_MS;
+        s->due = clock_now() + 60 * NS_PER_MS;
     }
 }
 
