@@ -41,6 +41,13 @@ enum msg_kind {
 
 enum msg_encoding { MSG_PROTO, MSG_JSON };
 
+// Does a body go compressed where it leaves this node (or did it come so)?
+enum msg_compress {
+    MSG_COMPRESS_NO,
+    MSG_COMPRESS_MAY, // not this one, but others of the call may
+    MSG_COMPRESS_YES,
+};
+
 // Where a caller's bytes come from and how an answer should look.
 struct msg_form {
     uint8_t encoding;  // enum msg_encoding, of the body
@@ -88,6 +95,7 @@ struct message {
     struct mpsc_node link; // for whoever owns the message
     uint8_t kind;          // enum msg_kind
     struct msg_form form;
+    uint8_t compress; // enum msg_compress, of the body; HEADERS: NO or MAY
     bool
         local; // REQUEST: the caller is at the same node and trusts the port (no limits on metadata)
     uint32_t generation;         // of the instance that served (RESPONSE) or that is meant

@@ -184,6 +184,7 @@ static struct message *new_message(struct call *c, enum msg_kind kind) {
     m->reply = port_hold(&c->at->loop->port);
     m->form = c->encoding;
     m->generation = c->route->generation;
+    if (c->intake.frame.compressed) m->compress = MSG_COMPRESS_YES;
     return m;
 }
 

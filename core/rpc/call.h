@@ -72,6 +72,7 @@ struct rpc_loop { // what rpc keeps for a loop; loop->user
     struct loop_task refresh; // of the tables, after an installation
     atomic_bool refreshing;   // it is posted
     struct peer_entry peers[PEERS];
+    struct gzip gzip;   // of all messages here
     struct headers out; // scratch, as the next two
     struct buf clean, normal;
     int64_t warned_at; // log lines about refusals: one a second
@@ -125,6 +126,7 @@ struct call {
     struct msg_form encoding;
     struct str content_type; // of the answer; static
     bool requested, headed, answered;
+    bool gzip;            // gRPC: the head of the answer says that messages may be compressed
     bool request_ended;   // the service knows that the request is complete
     uint8_t body_kind;    // gateway.c: what the body is
     int refusal;          // gateway_page.c: the HTTP status of a refused request

@@ -56,6 +56,7 @@ static int give_item(struct intake *in, struct blob *take) {
     }
     m->form = c->request->form;
     m->body = take;
+    if (in->frame.compressed) m->compress = MSG_COMPRESS_YES;
     return give(c, m);
 }
 
@@ -179,11 +180,19 @@ static void begin(struct dial *d, struct message *take) {
 }
 
 // False: the stream cannot take it.
-static bool send_frame(struct dial_call *c, struct blob *body) {
+static bool send_frame(struct dial_call *c, const struct message *m) {
     unsigned char head[GRPC_FRAME_HEAD];
-    grpc_frame_head(head, blob_str(body).n);
-    if (http_send(c->stream, (struct str){(char *)head, sizeof head}) < 0) return false;
-    return blob_str(body).n == 0 || http_send_blob(c->stream, blob_hold(body)) == 0;
+    struct blob *packed = NULL;
+    if (m->compress == MSG_COMPRESS_YES) packed = gzip_pack(&c->dial->at->gzip, blob_str(m->body));
+    struct blob *body = packed != NULL ? packed : blob_hold(m->body);
+    grpc_frame_head(head, blob_str(body).n, packed != NULL);
+    if (http_send(c->stream, (struct str){(char *)head, sizeof head}) < 0) {
+        blob_drop(body);
+        return false;
+    }
+    if (blob_str(body).n > 0) return http_send_blob(c->stream, body) == 0;
+    blob_drop(body);
+    return true;
 }
 
 static bool send_end(struct dial_call *c) {
@@ -194,7 +203,7 @@ static bool send_end(struct dial_call *c) {
 
 static bool send_item(struct dial_call *c, struct message *m) {
     c->sent_items = true;
-    if (c->sent_end || !send_frame(c, m->body)) return false;
+    if (c->sent_end || !send_frame(c, m)) return false;
     c->uncredited += message_weight(m->body);
     if (c->uncredited >= CREDIT_STEP && http_queued(c->stream) < HTTP_LOW_WATER) give_credit(c);
     return true;
@@ -271,6 +280,8 @@ static bool put_headers(struct dial_call *c, struct headers *h, char timeout[16]
     headers_add(h, "content-type",
                 str_of(json ? "application/grpc+json" : "application/grpc+proto"));
     headers_add(h, "te", str_of("trailers"));
+    headers_add(h, "grpc-accept-encoding", str_of(GRPC_ENCODINGS));
+    if (request->compress != MSG_COMPRESS_NO) headers_add(h, "grpc-encoding", str_of("gzip"));
     headers_add(h, "user-agent", str_of("mica/" MICA_VERSION));
     if (context->deadline > 0) {
         size_t n = grpc_timeout_format(timeout, context->deadline - clock_now());
@@ -288,7 +299,7 @@ static bool put_headers(struct dial_call *c, struct headers *h, char timeout[16]
 
 static void send_request(struct dial_call *c) {
     // A call that streams may have its first message in the REQUEST.
-    bool sent = c->request->body == NULL && c->streams_out ? true : send_frame(c, c->request->body);
+    bool sent = c->request->body == NULL && c->streams_out ? true : send_frame(c, c->request);
     if (sent && !c->streams_out) sent = send_end(c);
     if (!sent) {
         dial_call_fail(c, STATUS_UNAVAILABLE, "the server takes no messages");
@@ -364,6 +375,12 @@ static void on_head(struct http_stream *s) {
         not_grpc(c); // what it says besides is not waited for: it may never end
         return;
     }
+    // Another encoding than ours cannot be used by the server, which knows what is accepted: a message that is compressed
+    // nevertheless fails in the frame parser.
+    struct str encoding;
+    if (http_header_get(s->headers, s->header_count, "grpc-encoding", &encoding) &&
+        str_is(encoding, "gzip"))
+        c->intake.frame.gzip = &c->dial->at->gzip;
     struct buf first = {0};
     bool failed;
     c->leading = head_metadata(&first, s->headers, s->header_count, &failed);
@@ -446,6 +463,7 @@ static struct message *make_response(struct dial_call *c, const struct http_head
     if (unary && status == STATUS_OK) {
         m->body = c->message;
         c->message = NULL;
+        if (c->intake.frame.compressed) m->compress = MSG_COMPRESS_YES;
     }
     return m;
 }

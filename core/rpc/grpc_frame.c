@@ -17,22 +17,30 @@ static size_t take(struct str *bytes, size_t most) {
 static int head_whole(struct grpc_frame *f, struct err *err) {
     f->length =
         (size_t)f->head[1] << 24 | (size_t)f->head[2] << 16 | (size_t)f->head[3] << 8 | f->head[4];
-    if (f->head[0] == 1)
-        return err_set(err, STATUS_UNIMPLEMENTED, "compressed messages are not understood here");
-    if (f->head[0] != 0)
+    if (f->head[0] > 1)
         return err_set(err, STATUS_INTERNAL, "a frame has the unknown flags %u", f->head[0]);
+    f->compressed = f->head[0] == 1;
+    if (f->compressed && f->gzip == NULL)
+        return err_set(err, STATUS_INTERNAL,
+                       "a message is flagged as compressed, but the call has no grpc-encoding");
     if (f->length > f->max)
         return err_set(err, STATUS_RESOURCE_EXHAUSTED,
                        "a message of %zu bytes is longer than the limit of %zu", f->length, f->max);
     return 0;
 }
 
-static int whole(struct grpc_frame *f, struct blob *take_message, struct blob **message,
+// `bytes` are the message; `take` holds them, or is NULL when they are somebody else's.
+static int whole(struct grpc_frame *f, struct str bytes, struct blob *take, struct blob **message,
                  struct err *err) {
     f->head_n = 0;
-    if (take_message == NULL)
-        return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for a message");
-    *message = take_message;
+    if (f->compressed && !f->keep_packed) {
+        int rc = gzip_unpack(f->gzip, bytes, f->max, message, err);
+        blob_drop(take);
+        return rc < 0 ? rc : 1;
+    }
+    if (take == NULL) take = blob_new(bytes.p, bytes.n);
+    if (take == NULL) return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for a message");
+    *message = take;
     return 1;
 }
 
@@ -51,7 +59,7 @@ int grpc_frame_feed(struct grpc_frame *f, struct str *bytes, struct blob **messa
     if (f->body.n == 0 && bytes->n >= f->length) { // the usual case: it is all here
         const char *from = bytes->p;
         take(bytes, f->length);
-        return whole(f, blob_new(from, f->length), message, err);
+        return whole(f, (struct str){from, f->length}, NULL, message, err);
     }
     if (f->body.n == 0)
         buf_reserve(&f->body, f->length < FIRST_RESERVE ? f->length : FIRST_RESERVE);
@@ -59,16 +67,17 @@ int grpc_frame_feed(struct grpc_frame *f, struct str *bytes, struct blob **messa
     buf_append(&f->body, from, take(bytes, f->length - f->body.n));
     if (f->body.failed) return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for a message");
     if (f->body.n < f->length) return 0;
-    return whole(f, buf_take(&f->body), message, err);
+    struct blob *body = buf_take(&f->body);
+    return whole(f, blob_str(body), body, message, err);
 }
 
 bool grpc_frame_between(const struct grpc_frame *f) { return f->head_n == 0; }
 
 void grpc_frame_free(struct grpc_frame *f) { buf_free(&f->body); }
 
-void grpc_frame_head(unsigned char head[GRPC_FRAME_HEAD], size_t length) {
+void grpc_frame_head(unsigned char head[GRPC_FRAME_HEAD], size_t length, bool compressed) {
     assert(length <= UINT32_MAX);
-    head[0] = 0;
+    head[0] = compressed;
     head[1] = (unsigned char)(length >> 24);
     head[2] = (unsigned char)(length >> 16);
     head[3] = (unsigned char)(length >> 8);

@@ -5,6 +5,11 @@
 // has ended its side. A method whose caller streams: the REQUEST goes at once, each message is an ITEM, the caller's end is END;
 // the service's CREDIT opens the caller's window (intake.h).
 //
+// Compression (https://github.com/grpc/grpc/blob/master/doc/compression.md): the caller's messages are decompressed here
+// (grpc_frame.h; a unary call's when the call is complete, so that streams that are kept open hold what was sent and not what
+// it unfolds to); the service's are compressed where the service asks for it, the caller accepts gzip, and it makes them
+// shorter. The head of the answer has to say so before the first message; a call that does not ask never looks.
+//
 // An answer is always HTTP 200: head, messages, trailers with the status; or, when nothing was sent before, one block
 // of headers with the status in it ("Trailers-Only").
 #include "rpc/call.h"
@@ -34,20 +39,36 @@ static void break_off(struct call *c) {
     http_reset(c->stream, HTTP2_INTERNAL_ERROR);
 }
 
-static bool send_head(struct call *c, const struct blob *leading) {
+static bool accepts_gzip(const struct call *c) {
+    struct str list;
+    const struct http_stream *s = c->stream;
+    return http_header_get(s->headers, s->header_count, "grpc-accept-encoding", &list) &&
+           headers_list_has(list, "gzip");
+}
+
+// `compress`: enum msg_compress of the first message.
+static bool send_head(struct call *c, const struct blob *leading, int compress) {
     struct headers *h = &c->at->out;
     c->headed = true;
+    c->gzip = compress != MSG_COMPRESS_NO && accepts_gzip(c);
     if (!headers_begin(h, leading, NULL, NULL)) return false;
     headers_add(h, "content-type", c->content_type);
+    if (c->gzip) headers_add(h, "grpc-encoding", str_of("gzip"));
     headers_add_metadata(h, leading);
     return http_respond(c->stream, 200, h->items, h->n, false) == 0;
 }
 
 // Takes the body.
-static bool send_frame(struct call *c, struct blob *take) {
+static bool send_frame(struct call *c, struct blob *take, int compress) {
+    struct blob *packed = NULL;
+    if (compress == MSG_COMPRESS_YES && c->gzip) packed = gzip_pack(&c->at->gzip, blob_str(take));
+    if (packed != NULL) {
+        blob_drop(take);
+        take = packed;
+    }
     struct str body = blob_str(take);
     unsigned char frame[GRPC_FRAME_HEAD + FRAME_ON_STACK];
-    grpc_frame_head(frame, body.n);
+    grpc_frame_head(frame, body.n, packed != NULL);
     if (body.n > FRAME_ON_STACK)
         return http_send(c->stream, (struct str){(char *)frame, GRPC_FRAME_HEAD}) == 0
                    ? http_send_blob(c->stream, take) == 0
@@ -60,7 +81,8 @@ static bool send_frame(struct call *c, struct blob *take) {
 
 static void add_end(struct headers *h, int status, const struct msg_fault *fault, bool pushback) {
     headers_add_status(h, status, fault);
-    if (status == STATUS_UNIMPLEMENTED) headers_add(h, "grpc-accept-encoding", str_of("identity"));
+    if (status == STATUS_UNIMPLEMENTED)
+        headers_add(h, "grpc-accept-encoding", str_of(GRPC_ENCODINGS));
     if (pushback) headers_add(h, "grpc-retry-pushback-ms", str_of(RETRY_PUSHBACK_MS));
 }
 
@@ -87,13 +109,14 @@ static void end_call(struct call *c, int status, const struct msg_fault *fault,
 // ---- from the service
 
 static void on_headers(struct call *c, struct message *m) {
-    if (!send_head(c, m->metadata)) break_off(c);
+    if (!send_head(c, m->metadata, m->compress)) break_off(c);
 }
 
 static void on_item(struct call *c, struct message *m) {
     struct blob *body = m->body;
     m->body = NULL;
-    if ((!c->headed && !send_head(c, NULL)) || !send_frame(c, blob_hold(body))) {
+    if ((!c->headed && !send_head(c, NULL, m->compress)) ||
+        !send_frame(c, blob_hold(body), m->compress)) {
         break_off(c);
     } else {
         call_item_queued(c, body);
@@ -106,8 +129,8 @@ static void on_response(struct call *c, struct message *m) {
     if (message) {
         struct blob *body = m->body;
         m->body = NULL;
-        if (c->headed || send_head(c, m->leading)) {
-            message = send_frame(c, body);
+        if (c->headed || send_head(c, m->leading, m->compress)) {
+            message = send_frame(c, body, m->compress);
         } else {
             message = false;
             blob_drop(body);
@@ -157,6 +180,20 @@ static void on_data(struct call *c, struct str bytes) {
     if (rc < 0) call_fail(c, -rc, "%s", err.text);
 }
 
+// The one message of a call whose caller does not stream, decompressed. NULL: the call has failed.
+static struct blob *take_message(struct call *c) {
+    struct blob *message = c->message;
+    c->message = NULL;
+    if (!c->intake.frame.compressed) return message;
+    struct blob *packed = message;
+    struct err err = {0};
+    int rc = gzip_unpack(&c->at->gzip, blob_str(packed), c->intake.frame.max, &message, &err);
+    blob_drop(packed);
+    if (rc == 0) return message;
+    call_fail(c, -rc, "%s", err.text);
+    return NULL;
+}
+
 static void on_end(struct call *c) {
     if (!intake_empty(&c->intake)) return; // comes again when there is credit
     c->request_ended = true;
@@ -167,9 +204,8 @@ static void on_end(struct call *c) {
     } else if (c->message == NULL) {
         call_fail(c, STATUS_INTERNAL, "the call has no message");
     } else {
-        struct blob *message = c->message;
-        c->message = NULL;
-        call_request(c, message);
+        struct blob *message = take_message(c);
+        if (message != NULL) call_request(c, message);
     }
 }
 
@@ -262,6 +298,8 @@ static void begin(struct request *r, size_t type, int64_t deadline) {
     c->content_type = str_of(TYPES[type].type);
     c->encoding = (struct msg_form){.encoding = (uint8_t)TYPES[type].encoding};
     intake_create(&c->intake, r->at->server->options.max_message, send_item);
+    if (str_is(r->head.encoding, "gzip")) c->intake.frame.gzip = &r->at->gzip;
+    c->intake.frame.keep_packed = !r->route->method->client_streaming;
     if (r->route->method->client_streaming) call_request(c, NULL);
 }
 
@@ -289,6 +327,11 @@ void grpc_head(struct request *r) {
     } else if (r->head.timeout.n > 0 && !grpc_timeout_parse(r->head.timeout, &timeout)) {
         refuse(r, name, STATUS_INVALID_ARGUMENT,
                "grpc-timeout must be 1 to 8 digits and one of H M S m u n");
+    } else if (r->head.encoding.n > 0 && !str_is(r->head.encoding, "gzip") &&
+               !str_is(r->head.encoding, "identity")) {
+        refuse(r, name, STATUS_UNIMPLEMENTED,
+               "grpc-encoding \"%.*s\" is not supported: use gzip or identity",
+               (int)(r->head.encoding.n < 50 ? r->head.encoding.n : 50), r->head.encoding.p);
     } else if ((r->route = find_route(r)) == NULL) {
         refuse_unknown(r, name);
     } else {

@@ -20,6 +20,7 @@ enum kind {
     KIND_VERSION,
     KIND_OLD_NS,
     KIND_TIMEOUT,
+    KIND_ENCODING,
     KIND_TRACE,
     KIND_ORIGIN,
     KIND_SITE,
@@ -35,7 +36,9 @@ static enum kind kind_of(struct str name) {
         if (str_is(name, "content-type")) return KIND_TYPE;
         if (str_is(name, "mica-version")) return KIND_VERSION;
         return str_is(name, "grpc-timeout") ? KIND_TIMEOUT : KIND_PLAIN;
-    case 13: return str_is(name, "authorization") ? KIND_SECRET : KIND_PLAIN;
+    case 13:
+        if (str_is(name, "grpc-encoding")) return KIND_ENCODING;
+        return str_is(name, "authorization") ? KIND_SECRET : KIND_PLAIN;
     case 14:
         if (str_is(name, "mica-namespace")) return KIND_NS;
         return str_is(name, "sec-fetch-site") ? KIND_SITE : KIND_PLAIN;
@@ -56,6 +59,7 @@ void head_read(struct head *h, const struct http_header *headers, size_t count) 
         case KIND_VERSION: h->version = value; break;
         case KIND_OLD_NS: old_ns = value; break;
         case KIND_TIMEOUT: h->timeout = value; break;
+        case KIND_ENCODING: h->encoding = value; break;
         case KIND_TRACE: h->traceparent = value; break;
         case KIND_ORIGIN: h->origin = value; break;
         case KIND_SITE: h->fetch_site = value; break;

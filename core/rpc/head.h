@@ -10,6 +10,7 @@ struct head {
     struct str ns;          // mica-namespace, else micro-namespace; empty when neither is there
     struct str version;     // mica-version: of the service; empty: whichever
     struct str timeout;     // grpc-timeout
+    struct str encoding;    // grpc-encoding
     struct str traceparent; // W3C Trace Context
     struct str origin;      // browsers only, as the next one
     struct str fetch_site;

@@ -124,6 +124,20 @@ void headers_add_status(struct headers *h, int status, const struct msg_fault *f
 
 // ---- reading back
 
+bool headers_list_has(struct str list, const char *word) {
+    size_t n = strlen(word);
+    for (size_t at = 0; at <= list.n;) {
+        size_t end = at;
+        while (end < list.n && list.p[end] != ',') end++;
+        size_t from = at, to = end;
+        while (from < to && list.p[from] == ' ') from++;
+        while (to > from && list.p[to - 1] == ' ') to--;
+        if (to - from == n && memcmp(list.p + from, word, n) == 0) return true;
+        at = end + 1;
+    }
+    return false;
+}
+
 static bool read_code(struct str text, int *status) {
     if (text.n == 0 || text.n > 2) return false;
     int code = 0;

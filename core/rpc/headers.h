@@ -27,6 +27,9 @@ void headers_add_metadata(struct headers *h, const struct blob *metadata);
 // grpc-status, grpc-message, grpc-status-details-bin, mica-error-id. Texts are cut so that they fit in what peers accept.
 void headers_add_status(struct headers *h, int status, const struct msg_fault *fault);
 
+// Does a list such as "identity,gzip" (grpc-accept-encoding) have the word?
+bool headers_list_has(struct str list, const char *word);
+
 // Reads them back. False: there is no grpc-status (or it is no number). *fault may become NULL: nothing was said.
 bool grpc_status_read(const struct http_header *headers, size_t count, int *status,
                       struct msg_fault **fault);

@@ -12,8 +12,8 @@
 #include "rpc/grpc_frame.h"
 
 struct intake {
-    struct grpc_frame frame;
-    struct buf waiting; // bytes that came without credit, not yet consumed
+    struct grpc_frame frame; // `item` may ask it whether its message came compressed
+    struct buf waiting;      // bytes that came without credit, not yet consumed
     size_t waiting_from;
     int64_t credit;
     // Gives a message to the port; negative stops the intake.

@@ -137,6 +137,7 @@ static void loop_part_destroy(struct rpc_loop *at) {
     }
     for (unsigned i = 0; i < PEERS; i++) blob_drop(at->peers[i].address);
     call_stats_free(&at->stats);
+    gzip_free(&at->gzip);
     headers_free(&at->out);
     buf_free(&at->clean);
     buf_free(&at->normal);

@@ -166,6 +166,8 @@ static struct call_options options_read(struct vm *vm, lua_State *L, int arg,
     options.as_service = lua_toboolean(L, -1);
     lua_getfield(L, arg, "info");
     options.wants_info = lua_toboolean(L, -1);
+    lua_getfield(L, arg, "compress");
+    options.compress = lua_toboolean(L, -1);
     lua_getfield(L, arg, "namespace");
     if (!lua_isnil(L, -1)) {
         if (route->path == NULL)
@@ -175,7 +177,7 @@ static struct call_options options_read(struct vm *vm, lua_State *L, int arg,
     }
     lua_getfield(L, arg, "metadata");
     if (!lua_isnil(L, -1)) add_metadata(vm, L, lua_gettop(L));
-    lua_pop(L, 5);
+    lua_pop(L, 6);
     if (route->path != NULL && route->to.method == NULL) add_kind(vm, L, arg);
     return options;
 }
@@ -311,7 +313,7 @@ static int send(lua_State *L) {
     struct vm *vm = bind_vm(L);
     struct task *t;
     int n;
-    lua_settop(L, 2);
+    lua_settop(L, 3);
     struct stream *s = begin(vm, L, &t, &n);
     return s == NULL ? n : stream_send(vm, s, t, L, 2);
 }
@@ -338,6 +340,12 @@ static int trailer(lua_State *L) {
     int n;
     struct stream *s = begin(vm, L, &t, &n);
     return s == NULL ? n : stream_metadata(vm, s, t, L, true);
+}
+
+static int compressed(lua_State *L) {
+    const struct stream *s = handle_check(bind_vm(L), L, 1, HANDLE_STREAM, "stream");
+    lua_pushboolean(L, s != NULL && s->compressed);
+    return 1;
 }
 
 static int close_send(lua_State *L) {
@@ -373,6 +381,7 @@ void bind_calls(struct vm *vm, lua_State *L) {
         {"recv", recv},
         {"header", header},
         {"trailer", trailer},
+        {"compressed", compressed},
         {"close_send", close_send},
         {"cancel_stream", cancel_stream},
         {NULL, NULL},

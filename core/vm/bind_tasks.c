@@ -221,9 +221,10 @@ static void push_endpoint(lua_State *L, const struct request *r) {
 }
 
 static int ctx(lua_State *L) {
-    static const char *const KEYS[] = {"service", "endpoint", "kind",      "version",   "instance",
-                                       "id",      "trace",    "peer",      "namespace", "caller",
-                                       "account", "deadline", "remaining", "cancelled", NULL};
+    static const char *const KEYS[] = {"service",   "endpoint",  "kind",       "version",
+                                       "instance",  "id",        "trace",      "peer",
+                                       "namespace", "caller",    "account",    "deadline",
+                                       "remaining", "cancelled", "compressed", NULL};
     enum {
         SERVICE,
         ENDPOINT,
@@ -237,7 +238,8 @@ static int ctx(lua_State *L) {
         CALLER,
         ACCOUNT,
         DEADLINE_AT,
-        REMAINING
+        REMAINING,
+        CANCELLED
     };
     static const char *const KINDS[] = {"rpc", "start", "stop", "background"};
     struct vm *vm = bind_vm(L);
@@ -259,7 +261,8 @@ static int ctx(lua_State *L) {
     case ACCOUNT: push_account(vm, L, r); break;
     case DEADLINE_AT: push_deadline_of(L, r, false); break;
     case REMAINING: push_deadline_of(L, r, true); break;
-    default: lua_pushboolean(L, r->gone || r->phase == PHASE_DONE); break;
+    case CANCELLED: lua_pushboolean(L, r->gone || r->phase == PHASE_DONE); break;
+    default: lua_pushboolean(L, r->compressed); break;
     }
     return 1;
 }
@@ -361,6 +364,16 @@ static int set_trailer(lua_State *L) {
     return 0;
 }
 
+static int compress(lua_State *L) {
+    struct request *r = ctx_arg(bind_vm(L), L);
+    bool on = lua_toboolean(L, 2) != 0;
+    if (on && !r->packing.may && (r->headers_sent || r->answered))
+        return luaL_error(L, "compress: the headers have been sent already");
+    r->packing.may |= on;
+    r->packing.all = on;
+    return 0;
+}
+
 static int defer(lua_State *L) {
     struct request *r = ctx_arg(bind_vm(L), L);
     luaL_checktype(L, 2, LUA_TFUNCTION);
@@ -387,6 +400,7 @@ void bind_tasks(struct vm *vm, lua_State *L) {
         {"metadata_keys", metadata_keys},
         {"set_header", set_header},
         {"set_trailer", set_trailer},
+        {"compress", compress},
         {"defer", defer},
         {NULL, NULL},
     };

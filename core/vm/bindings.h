@@ -37,10 +37,11 @@
 //   context()                   the ctx of the running task, or nil
 //   ctx(ctx, key)               service endpoint kind version instance id trace peer namespace caller;
 //                               account (decoded mica.core.v1.Account or nil); deadline (unix seconds or
-//                               nil), remaining (seconds or nil), cancelled
+//                               nil), remaining (seconds or nil), cancelled, compressed (its message came so)
 //   metadata(ctx, key)          the first value or nil; metadata_all(ctx, key): a list;
 //                               metadata_keys(ctx): a list, sorted
 //   set_header(ctx, k, v), set_trailer(ctx, k, v)   raise on a key that is not allowed, or too late
+//   compress(ctx, on)           its messages from now on; raises when the headers went out without it
 //   defer(ctx, fn)              fn() runs when the request has ended, last first, within 5 s of its own
 // Calls
 //   resolve(service, endpoint, version or nil), native(capability, method)
@@ -51,7 +52,7 @@
 //   tls({ ca =, cert =, key =, name = })   what dial takes as tls: a text that stands for these settings (PEM and the
 //                               server's name; all may be nil)
 //   call(target, request, options) (w)        the response. options or nil: timeout (seconds), metadata
-//                               (strings or lists of strings), as_service (boolean), info (boolean),
+//                               (strings or lists of strings), as_service, compress, info (booleans),
 //                               namespace and kind ("unary" "server" "client" "bidi"; only of dialled targets).
 //                               With info its results are filled up to seven, then come leading and trailing metadata
 //   open(target, request or nil, options) (w)   a stream
@@ -60,7 +61,8 @@
 //   A failed call may have two more values behind `details`: "unbegun" (the callee has not begun) or "unseen" (a
 //   stream that nothing came from or was sent on), and how long to wait before another attempt: seconds, or false: never
 // Streams; also the third argument of handlers (the second where the client streams)
-//   send(stream, message) (w)
+//   send(stream, message, compress or nil) (w)   nil: as all of the call
+//   compressed(stream)          did the message that was read last come so?
 //   recv(stream) (w)            a message, or nil at the end
 //   close_send(stream), cancel_stream(stream)
 //   header(stream) (w), trailer(stream) (w)   tables

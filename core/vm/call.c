@@ -319,6 +319,7 @@ static struct message *call_request(struct vm *vm, struct task *t, struct call *
     m->body = body;
     m->local = true;
     m->sent_at = clock_now();
+    m->compress = options->compress ? MSG_COMPRESS_YES : MSG_COMPRESS_NO;
     m->method = c->route->to.method;
     if (c->route->to.pool != NULL) {
         m->contract = pb_pool_hold(c->route->to.pool);
@@ -365,6 +366,7 @@ struct call *call_begin(struct vm *vm, struct task *t, struct route *route,
         if (deadline == 0 || limit < deadline) deadline = limit;
     }
     struct call *c = call_new(vm, t->request, route, options->wants_info);
+    if (c != NULL) c->compress = options->compress;
     if (c == NULL || (limit != 0 && vm_timer_set(vm, &c->timer, limit) != 0)) {
         blob_drop(take_body);
         if (c != NULL) call_free(vm, c);

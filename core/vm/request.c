@@ -132,6 +132,12 @@ static void name_fault(struct vm *vm, const struct request *r, struct msg_fault 
 
 static struct blob *take_metadata(struct buf *b) { return b->n == 0 ? NULL : buf_take(b); }
 
+// What is said of an answer's message, and of its headers.
+static uint8_t packing_of(const struct request *r, bool message) {
+    if (!r->packing.may) return MSG_COMPRESS_NO;
+    return message && r->packing.all ? MSG_COMPRESS_YES : MSG_COMPRESS_MAY;
+}
+
 void request_send_headers(struct vm *vm, struct request *r) {
     if (r->headers_sent || r->headers.n == 0) return;
     r->headers_sent = true;
@@ -140,6 +146,7 @@ void request_send_headers(struct vm *vm, struct request *r) {
     m->generation = vm->config.generation;
     m->form = r->form;
     m->metadata = take_metadata(&r->headers);
+    m->compress = packing_of(r, false);
     if (port_send(r->reply, m) < 0) message_delete(m);
 }
 
@@ -157,6 +164,7 @@ static void send_response(struct vm *vm, struct request *r, int status, struct m
     m->status = status;
     m->fault = fault;
     m->body = body;
+    m->compress = packing_of(r, true);
     m->metadata = take_metadata(&r->trailers);
     if (!r->headers_sent) m->leading = take_metadata(&r->headers);
     if (port_send(r->reply, m) < 0) message_delete(m);

@@ -151,6 +151,7 @@ void request_receive(struct vm *vm, struct message *take) {
     r->method = method;
     r->deadline = deadline;
     r->form = m->form;
+    r->compressed = m->compress == MSG_COMPRESS_YES;
     r->number = m->call;
     r->reply = m->reply;
     m->reply = NULL;

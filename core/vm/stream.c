@@ -34,6 +34,7 @@ struct stream *stream_new(struct vm *vm, struct request *r, struct call *c) {
         s->client = true;
         s->call = c;
         c->stream = s;
+        s->packing.may = s->packing.all = c->compress;
         s->route = route_hold(c->route);
         s->method = c->route->to.method;
         s->receives = true;
@@ -133,7 +134,7 @@ static bool peer_listens(const struct stream *s) {
 }
 
 static void send_message(struct vm *vm, struct stream *s, enum msg_kind kind, struct blob *body,
-                         uint32_t credit) {
+                         uint8_t compress, uint32_t credit) {
     struct request *r = s->request;
     struct message *m = NULL;
     if (peer_listens(s))
@@ -143,6 +144,7 @@ static void send_message(struct vm *vm, struct stream *s, enum msg_kind kind, st
         return;
     }
     m->body = body;
+    m->compress = compress;
     m->credit = credit;
     if (s->client) {
         call_send(s->call, m);
@@ -153,20 +155,20 @@ static void send_message(struct vm *vm, struct stream *s, enum msg_kind kind, st
     if (port_send(r->reply, m) < 0) message_delete(m);
 }
 
-static void transmit(struct vm *vm, struct stream *s, struct blob *body) {
+static void transmit(struct vm *vm, struct stream *s, struct blob *body, uint8_t compress) {
     if (!s->client) {
         request_send_headers(vm, s->request);
         s->request->headers_sent = true;
     }
     s->used = true;
     s->window -= message_weight(body);
-    send_message(vm, s, MSG_ITEM, body, 0);
+    send_message(vm, s, MSG_ITEM, body, compress, 0);
 }
 
 static void consumed(struct vm *vm, struct stream *s, const struct message *m) {
     s->taken += message_weight(m->body);
     if (s->taken < MSG_WINDOW / 2 || s->in_end) return;
-    send_message(vm, s, MSG_CREDIT, NULL, s->taken);
+    send_message(vm, s, MSG_CREDIT, NULL, MSG_COMPRESS_NO, s->taken);
     s->taken = 0;
 }
 
@@ -176,7 +178,7 @@ void stream_credit(struct vm *vm, struct stream *s, uint32_t credit) {
     while (s->window > 0 && (t = waiter_first(s, WAIT_SEND)) != NULL) {
         struct blob *body = t->wait.blob;
         t->wait.blob = NULL;
-        transmit(vm, s, body);
+        transmit(vm, s, body, t->wait.compress);
         task_ready(vm, t, WAKE_TRUE);
     }
     if (s->out_end) stream_close_send(vm, s);
@@ -186,7 +188,7 @@ void stream_close_send(struct vm *vm, struct stream *s) {
     s->out_end = true;
     if (s->end_sent || waiter_first(s, WAIT_SEND) != NULL) return;
     s->end_sent = true;
-    send_message(vm, s, MSG_END, NULL, 0);
+    send_message(vm, s, MSG_END, NULL, MSG_COMPRESS_NO, 0);
 }
 
 // ---- from the other side
@@ -194,6 +196,7 @@ void stream_close_send(struct vm *vm, struct stream *s) {
 // Gives `wait` what it takes to decode m; m is the task's then.
 static void expect(struct stream *s, struct task *t, struct message *take) {
     t->wait.message = take;
+    s->compressed = take->compress == MSG_COMPRESS_YES;
     t->wait.route = route_hold(s->route);
     if (s->method != NULL) t->wait.type = s->client ? s->method->output : s->method->input;
     t->wait.json = s->client ? s->method == NULL : s->request->form.encoding == MSG_JSON;
@@ -404,6 +407,20 @@ static struct blob *encode_item(struct vm *vm, struct stream *s, lua_State *L, i
     return body;
 }
 
+// What is said of the next message: `arg` is a boolean, or nil for what holds for all. Raises when the headers went out
+// without a word of compression.
+static uint8_t choose_packing(struct stream *s, lua_State *L, int arg) {
+    struct packing *p = s->client ? &s->packing : &s->request->packing;
+    bool wanted = lua_isnil(L, arg) ? p->all : lua_toboolean(L, arg) != 0;
+    bool begun = s->client || s->request->headers_sent;
+    if (wanted && !p->may && begun)
+        luaL_error(L, "send: compress comes too late: %s",
+                   s->client ? "open the stream with { compress = true }"
+                             : "call ctx:compress(true) before the first message");
+    p->may |= wanted;
+    return wanted ? MSG_COMPRESS_YES : p->may ? MSG_COMPRESS_MAY : MSG_COMPRESS_NO;
+}
+
 int stream_send(struct vm *vm, struct stream *s, struct task *t, lua_State *L, int arg) {
     if (!s->sends)
         return luaL_error(L, "this side sends no stream: %s",
@@ -414,13 +431,15 @@ int stream_send(struct vm *vm, struct stream *s, struct task *t, lua_State *L, i
         int status = s->status == 0 ? STATUS_CANCELLED : s->status;
         return task_push_fault(L, status, str_of("the call has ended"), s->fault);
     }
+    uint8_t compress = choose_packing(s, L, arg + 1);
     struct blob *body = encode_item(vm, s, L, arg);
     if (s->window > 0 && waiter_first(s, WAIT_SEND) == NULL) {
-        transmit(vm, s, body);
+        transmit(vm, s, body, compress);
         lua_pushboolean(L, 1);
         return 1;
     }
     t->wait.blob = body;
+    t->wait.compress = compress;
     waiter_add(s, t);
     return task_park(vm, t, L, WAIT_SEND);
 }

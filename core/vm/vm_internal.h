@@ -96,10 +96,16 @@ struct wait {
     struct message *info; // the answer whose metadata the caller wants; may be `message`
     struct route *route;  // whose codec reads the message; NULL: the service's own
     const struct pb_message *type;
-    bool json; // the message's encoding
+    uint8_t compress; // enum msg_compress, of what to send
+    bool json;        // the message's encoding
     int status;
     const char *text; // static
     struct msg_fault *fault;
+};
+
+// Are messages of one side compressed where they leave the node? `may` is told with the headers and cannot become true later.
+struct packing {
+    bool may, all;
 };
 
 struct deadline {
@@ -159,6 +165,8 @@ struct request {
     bool gone;             // the caller has gone, or its deadline has passed
     bool answered;
     bool headers_sent;
+    bool compressed;        // its message came so
+    struct packing packing; // of what it answers
     struct buf headers, trailers;
     int defers; // reference to a list, LUA_NOREF
 };
@@ -170,6 +178,7 @@ struct call {
     struct route *route;
     struct task *waiter;   // unary
     bool wants_info;       // with the metadata of the answer
+    bool compress;         // what is sent, where it leaves the node
     struct stream *stream; // else
     struct timer timer;
 };
@@ -187,6 +196,8 @@ struct stream {
     size_t held;                           // bytes charged for them
     uint32_t taken;                        // bytes consumed, and not yet credited
     bool in_end;                           // no more will come
+    bool compressed;                       // the message that was read last came so
+    struct packing packing;                // client
     int64_t window;                        // bytes that may be sent
     bool out_end;
     bool end_sent; // END is on its way: not before what waits to be sent

@@ -119,6 +119,7 @@ struct call_options {
     double timeout; // seconds; 0: none
     bool as_service;
     bool wants_info; // unary: the metadata of the answer
+    bool compress;
     struct str
         ns; // dialled servers only: the namespace that is asked for; empty: the request's own
 };
@@ -150,6 +151,7 @@ void stream_finish(struct vm *vm, struct stream *s, int status,
                    const char *text);                 // client: ended from this side
 void stream_forget(struct stream *s, struct task *t); // t does not wait for it any more
 int stream_recv(struct vm *vm, struct stream *s, struct task *t, lua_State *L);
+// The message is at `arg`, and behind it whether it is compressed: nil for what holds for all.
 int stream_send(struct vm *vm, struct stream *s, struct task *t, lua_State *L, int arg);
 int stream_metadata(struct vm *vm, struct stream *s, struct task *t, lua_State *L, bool trailer);
 void stream_close_send(struct vm *vm, struct stream *s);

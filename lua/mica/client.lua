@@ -24,10 +24,12 @@ local M = {}
 ---@field metadata? table<string, string|string[]>
 ---@field version? string
 ---@field as? "service" leave the user's account behind
+---@field compress? boolean what is sent, where it leaves this server
 ---@field wait? true|mica.Duration for an instance when none runs, for a server that cannot be reached
 ---@field info? table of a unary call: gets `header` and `trailer`, the response metadata, also when the call fails
 
-local OPTIONS = { timeout = true, retries = true, metadata = true, version = true, as = true, wait = true, info = true }
+local OPTIONS = { timeout = true, retries = true, metadata = true, version = true, as = true, wait = true, info = true,
+  compress = true }
 
 -- ---- options ------------------------------------------------------------------------------------------------------------
 
@@ -42,6 +44,9 @@ local function read_options(opts)
   if type(opts) ~= "table" then error("the options of a call are a table, such as { timeout = \"2s\" }", 3) end
   suggest.check_keys("a call", opts, OPTIONS, 4)
   if opts.as ~= nil and opts.as ~= "service" then error('the option "as" of a call can only be "service"', 3) end
+  if opts.compress ~= nil and type(opts.compress) ~= "boolean" then
+    error('the option "compress" of a call is true or false', 3)
+  end
   local info, retries = opts.info, opts.retries
   if info ~= nil and type(info) ~= "table" then error('the option "info" of a call is a table to fill in', 3) end
   if retries ~= nil and (type(retries) ~= "number" or retries < 0) then
@@ -56,6 +61,7 @@ local function read_options(opts)
     metadata = opts.metadata,
     as_service = opts.as == "service" or nil,
     info = info ~= nil or nil,
+    compress = opts.compress,
   }
   if o.core.timeout then o.ends = core.monotonic() + o.core.timeout end
   return o

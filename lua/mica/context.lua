@@ -22,6 +22,7 @@ local errors = core.use("mica.errors")
 ---@field account { id: string, name: string, type: string, issuer: string, scopes: string[], metadata: table }?
 ---@field tenant string? "issuer/owner" of the account
 ---@field deadline number? unix seconds
+---@field compressed boolean the request's message came compressed
 ---@field metadata table<string, string> request metadata by lower-case key
 ---@field values table yours, for this request
 local Context = {}
@@ -89,7 +90,7 @@ function computed.tenant(ctx)
 end
 
 local FIELDS = { service = true, endpoint = true, kind = true, version = true, instance = true, id = true, trace = true,
-  peer = true, namespace = true, caller = true, deadline = true }
+  peer = true, namespace = true, caller = true, deadline = true, compressed = true }
 
 --- Seconds until the deadline; nil when there is none.
 ---@return number?
@@ -144,6 +145,14 @@ end
 function Context.set_trailer(ctx, key, value)
   check_pair("set_trailer", key, value)
   core.set_trailer(ctx, key:lower(), value)
+end
+
+--- Are the messages of the answer compressed from now on? Only where the caller accepts it. The first time before the first
+--- message; later it goes on and off.
+---@param on boolean
+function Context.compress(ctx, on)
+  if type(on) ~= "boolean" then error("ctx:compress wants true or false, got " .. type(on), 2) end
+  core.compress(ctx, on)
 end
 
 --- Runs fn when the request ends, however it does; the last one first, with 5 seconds of its own.

@@ -16,6 +16,17 @@ local function fail(stream, code, message, id, details)
   error(received(opened and opened.from, code, message, id or opened and opened.id, details), 0)
 end
 
+local SEND_OPTIONS = { compress = true }
+
+local function compress_of(opts)
+  if type(opts) ~= "table" then error("the options of stream:send are a table, such as { compress = false }", 3) end
+  core.use("mica.suggest").check_keys("stream:send", opts, SEND_OPTIONS, 4)
+  if opts.compress ~= nil and type(opts.compress) ~= "boolean" then
+    error('the option "compress" of stream:send is true or false', 3)
+  end
+  return opts.compress
+end
+
 local function result(stream, ok, ...)
   if ok then return ... end
   fail(stream, ...)
@@ -34,9 +45,17 @@ end
 
 --- Sends a message; waits while the other side's window is full. CANCELLED when it has gone.
 ---@param message table
-function Stream.send(stream, message)
+---@param opts? { compress?: boolean } of this message; else as ctx:compress, or the call's options, say
+function Stream.send(stream, message, opts)
   if message == nil then error("stream:send wants a message: stream:send { ... }", 2) end
-  result(stream, core.send(stream, message))
+  if opts == nil then return result(stream, core.send(stream, message)) end
+  result(stream, core.send(stream, message, compress_of(opts)))
+end
+
+--- Did the message that was received last come compressed?
+---@return boolean
+function Stream.compressed(stream)
+  return core.compressed(stream)
 end
 
 --- The next message; nil when the other side has finished.

@@ -13,7 +13,7 @@
 
 static void put_frame(struct buf *out, unsigned flags, struct str body) {
     unsigned char head[GRPC_FRAME_HEAD];
-    grpc_frame_head(head, body.n);
+    grpc_frame_head(head, body.n, false);
     head[0] = (unsigned char)flags;
     buf_append(out, head, sizeof head);
     buf_append_str(out, body);
@@ -83,7 +83,7 @@ static int feed_head(size_t max, unsigned flags, size_t length, struct err *err)
     struct grpc_frame f = {.max = max};
     unsigned char head[GRPC_FRAME_HEAD];
     struct blob *message = NULL;
-    grpc_frame_head(head, length);
+    grpc_frame_head(head, length, false);
     head[0] = (unsigned char)flags;
     struct str bytes = {(char *)head, sizeof head};
     int rc = grpc_frame_feed(&f, &bytes, &message, err);
