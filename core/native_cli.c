@@ -242,6 +242,18 @@ static void leave(void *context, struct message *request) {
     if (first) c->ended(c->user);
 }
 
+static struct server_limits copy_limits(const Mica__Core__V1__DoorLimits *in) {
+    return (struct server_limits){.message = in->message,
+                                  .metadata = in->metadata,
+                                  .streams = in->streams,
+                                  .connections = in->connections,
+                                  .idle = in->idle,
+                                  .age = in->age,
+                                  .age_grace = in->age_grace,
+                                  .ping_interval = in->ping_interval,
+                                  .ping_timeout = in->ping_timeout};
+}
+
 static bool copy_options(struct server_options *o, const Mica__Core__V1__ServeRequest *in) {
     *o = (struct server_options){.data = strdup(in->data),
                                  .api = strdup(in->api),
@@ -253,7 +265,8 @@ static bool copy_options(struct server_options *o, const Mica__Core__V1__ServeRe
                                  .insecure = in->insecure,
                                  .tls_cert = strdup(in->tls_cert),
                                  .tls_key = strdup(in->tls_key),
-                                 .tls_client_ca = strdup(in->tls_client_ca)};
+                                 .tls_client_ca = strdup(in->tls_client_ca),
+                                 .limits = copy_limits(in->limits)};
     bool ok = o->data != NULL && o->api != NULL && o->proxy != NULL && o->log_level != NULL &&
               o->run != NULL && o->tls_cert != NULL && o->tls_key != NULL &&
               o->tls_client_ca != NULL;
@@ -271,6 +284,11 @@ static void serve(void *context, struct message *request) {
     Mica__Core__V1__ServeRequest *in =
         native_read(request, &mica__core__v1__serve_request__descriptor);
     if (in == NULL) return;
+    if (in->limits == NULL) {
+        protobuf_c_message_free_unpacked(&in->base, NULL);
+        message_refuse(request, STATUS_INVALID_ARGUMENT, "limits are needed");
+        return;
+    }
     Mica__Core__V1__ServeResponse out = MICA__CORE__V1__SERVE_RESPONSE__INIT;
     bool first = finish(c);
     bool failed = first && !copy_options(c->options, in);

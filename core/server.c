@@ -246,6 +246,19 @@ static unsigned cores(void) {
     return n < 1 ? 1 : (unsigned)n;
 }
 
+static int64_t nanoseconds(double seconds) { return (int64_t)(seconds * NS_PER_SECOND); }
+
+static void limit_door(struct door *door, const struct server_limits *l) {
+    door->limits.header_bytes = l->metadata;
+    door->limits.streams = l->streams;
+    door->max_connections = l->connections;
+    door->idle_timeout = nanoseconds(l->idle);
+    door->max_age = nanoseconds(l->age);
+    door->age_grace = nanoseconds(l->age_grace);
+    door->ping_interval = nanoseconds(l->ping_interval);
+    door->ping_timeout = nanoseconds(l->ping_timeout);
+}
+
 static int make_parts(struct server *s, struct err *err) {
     const struct server_options *o = s->options;
     unsigned io = o->io != 0 ? o->io : cores() / 4 > 0 ? cores() / 4 : 1;
@@ -279,6 +292,8 @@ static int make_parts(struct server *s, struct err *err) {
     s->doors[0] = rpc_door_api(p->rpc);
     s->doors[1] = rpc_door_proxy(p->rpc);
     if (s->tls.context != NULL) s->doors[0].tls = s->doors[1].tls = &s->tls.context;
+    rpc_limit_messages(p->rpc, o->limits.message);
+    for (int door = 0; door < 2; door++) limit_door(&s->doors[door], &o->limits);
     return 0;
 }
 

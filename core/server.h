@@ -6,6 +6,14 @@
 #include <stddef.h>
 
 // What `mica server` was told. Texts are owned; NULL or 0 is the default.
+struct server_limits {                                        // all are given; times in seconds
+    size_t message;                                           // bytes of one message in
+    size_t metadata;                                          // bytes of one request's headers
+    unsigned streams;                                         // open requests on a connection
+    unsigned connections;                                     // of one door
+    double idle, age, age_grace, ping_interval, ping_timeout; // see struct door
+};
+
 struct server_options {
     char *data;  // ~/.mica/data
     char *api;   // 127.0.0.1:8080
@@ -19,6 +27,7 @@ struct server_options {
     char *tls_cert; // PEM files; "": no TLS
     char *tls_key;
     char *tls_client_ca; // "": clients are not asked for certificates
+    struct server_limits limits;
 };
 
 // Blocks. The exit code: 0 after a stop, 1 for a fault at start, which is one line on stderr.

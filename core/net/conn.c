@@ -248,7 +248,7 @@ static void note_head(struct conn *c) {
 }
 
 void conn_input(struct conn *c, struct str bytes) {
-    c->active = c->loop->state->now;
+    c->active = c->heard = c->loop->state->now;
     if (c->door == NULL) c->heard = clock_now(); // the loop's time is that of before the poll
     if (c->lingering) return;
     if (c->session == NULL) {
@@ -434,7 +434,8 @@ static int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t limit(int64_t timeout) { return timeout > 0 ? timeout : 3600 * NS_PER_SECOND; }
 
 static int64_t period(const struct door *door) {
-    return earlier(limit(door->head_timeout), limit(door->idle_timeout));
+    int64_t waits = earlier(limit(door->head_timeout), limit(door->idle_timeout));
+    return earlier(waits, limit(door->ping_interval));
 }
 
 // When this connection has waited long enough for what it waits for; INT64_MAX: it is not waiting
@@ -462,7 +463,6 @@ static void begin_reading(struct conn *c) {
 
 static void on_timer(struct loop *loop, struct loop_timer *timer) {
     struct conn *c = (struct conn *)((char *)timer - offsetof(struct conn, timer));
-    int64_t at = due(c);
     int64_t now = loop->state->now;
     if (conn_unread(c)) {
         conn_log_abuse(c, ABUSE_UNREAD, "");
@@ -470,8 +470,12 @@ static void on_timer(struct loop *loop, struct loop_timer *timer) {
         conn_close(c);
         return;
     }
+    keepalive_turn(c, now);
+    if (c->is_closed) return;
+    int64_t at = due(c);
     if (at > now) {
-        if (loop_timer_set(loop, timer, earlier(at, now + period(c->door))) < 0) conn_close(c);
+        at = earlier(earlier(at, keepalive_due(c)), now + period(c->door));
+        if (loop_timer_set(loop, timer, at) < 0) conn_close(c);
         return;
     }
     if (c->held_until != 0 && c->linger_until == 0) {
@@ -506,6 +510,8 @@ void conn_adopt(struct loop *loop, struct loop_task *task) {
         return;
     }
     conn_link(c);
+    c->heard = s->now;
+    keepalive_begin(c, s->now);
     c->timer.fire = on_timer;
     if (uv_tcp_open(&c->tcp, c->fd) != 0) {
         close(c->fd);

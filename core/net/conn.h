@@ -21,7 +21,11 @@ struct door {
     struct http_limits limits;
     int64_t
         head_timeout; // nanoseconds from accept, or from the end of the last request begun, to a whole head
-    int64_t idle_timeout;     // without any stream
+    int64_t idle_timeout; // without any stream
+    int64_t max_age,
+        age_grace;            // then it takes nothing new, and is cut off this much later; 0: never
+    int64_t ping_interval;    // of silence with open streams before a PING (HTTP/2); 0: no pings
+    int64_t ping_timeout;     // after it the peer is given up
     unsigned max_connections; // over it: closed at once, one log line a minute
     _Atomic(int64_t) *open; // connections by enum http_version, kept by conn.c; NULL: nobody counts
     void *user;

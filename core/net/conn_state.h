@@ -39,7 +39,7 @@ struct conn {
 
     struct loop_timer timer;
     int64_t active;       // last input or output
-    int64_t heard;        // client side: last input
+    int64_t heard;        // last input
     int64_t head_since;   // a head has begun, or was never complete; 0: no head is awaited
     int64_t held_until;   // it is not read before; 0: it is
     int64_t linger_until; // 0, or when it closes in any case
@@ -49,6 +49,10 @@ struct conn {
     int64_t spent;
     uint64_t sent_before; // session->sent when the timer last looked
     size_t unsent;        // bytes that libuv holds
+    // keepalive.c's
+    int64_t pinged;    // when the last PING was sent; 0: none was
+    int64_t retire_at; // when it is told to end, or was; 0: never
+    bool retired;      // it has been told
 
     char preface[PREFACE_BYTES]; // the first bytes, until they tell the version
     unsigned preface_n;
@@ -99,3 +103,8 @@ void conn_tls_input(struct conn *c, struct str bytes);
 struct write_buffer *conn_tls_seal(struct conn *c, struct write_buffer *take); // NULL: it is broken
 void conn_tls_end(struct conn *c);                  // says that nothing more will come
 void conn_tls_cut(struct conn *c, const char *why); // before closing one that is not ready
+
+// ---- keepalive.c: accepted connections
+void keepalive_begin(struct conn *c, int64_t now);
+int64_t keepalive_due(const struct conn *c);      // when to call the next; INT64_MAX: at no time
+void keepalive_turn(struct conn *c, int64_t now); // may close the connection

@@ -139,9 +139,10 @@ static void headers_complete(struct http2 *h, struct stream *st, bool end) {
     if (end) tell_end(st);
 }
 
-static void on_ping_ack(struct http2 *h) {
+static void on_ping_ack(struct http2 *h, const uint8_t *data) {
     // The peer has seen the notice: streams that it opened before are known by now.
     if (!h->base.server || !h->base.shutting_down || h->goaway_final) return;
+    if (memcmp(data, HTTP2_SHUTDOWN_PING, 8) != 0) return; // of a ping that asked for life
     h->goaway_final = true;
     nghttp2_submit_goaway(h->ng, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->ng),
                           NGHTTP2_NO_ERROR, NULL, 0);
@@ -172,7 +173,7 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
         tell_changed(h);
         break;
     case NGHTTP2_PING:
-        if (frame->hd.flags & NGHTTP2_FLAG_ACK) on_ping_ack(h);
+        if (frame->hd.flags & NGHTTP2_FLAG_ACK) on_ping_ack(h, frame->ping.opaque_data);
         break;
     case NGHTTP2_GOAWAY:
         if (!h->base.server) h->base.shutting_down = true; // no new requests here

@@ -26,6 +26,8 @@ struct http2 {
 
 static inline struct http2 *http2_of(struct http_session *h) { return (struct http2 *)h; }
 
+#define HTTP2_SHUTDOWN_PING "shutdown" // the eight bytes of the PING behind the notice
+
 extern const struct session_ops HTTP2_OPS;
 int http2_error(int rc); // an nghttp2 error as a status
 

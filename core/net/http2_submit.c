@@ -102,7 +102,7 @@ void http2_shutdown(struct http_session *base) {
     }
     // Two steps (RFC 9113 section 6.8): the notice, and one round trip later the last stream id.
     nghttp2_submit_shutdown_notice(h->ng);
-    nghttp2_submit_ping(h->ng, NGHTTP2_FLAG_NONE, (const uint8_t *)"shutdown");
+    nghttp2_submit_ping(h->ng, NGHTTP2_FLAG_NONE, (const uint8_t *)HTTP2_SHUTDOWN_PING);
 }
 
 // ---- client

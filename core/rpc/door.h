@@ -33,6 +33,8 @@ struct rpc_server *rpc_server_new(const struct rpc_options *options, struct loop
                                   unsigned count, struct err *err);
 void rpc_server_delete(struct rpc_server *s); // after the loops have stopped
 const struct http_events *rpc_events(void);   // for both doors
+void rpc_limit_messages(struct rpc_server *s,
+                        size_t max); // before the first call; bytes of one message in
 // user of the doors: their handlers find the server by it
 struct door rpc_door_api(struct rpc_server *s);
 struct door rpc_door_proxy(struct rpc_server *s);

@@ -95,6 +95,8 @@ struct door rpc_door_proxy(struct rpc_server *s) {
     return make_door(s, DOOR_PROXY);
 }
 
+void rpc_limit_messages(struct rpc_server *s, size_t max) { s->options.max_message = max; }
+
 // ---- routes
 
 static void refresh(struct loop *loop, struct loop_task *task) {

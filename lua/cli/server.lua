@@ -28,6 +28,47 @@ local function tls_files(cli, args)
   return cert, key, client_ca
 end
 
+local function size(least, most, range)
+  return function(cli, text, what) return flags.size(cli, text, what, least, most, range) end
+end
+local function count(most)
+  return function(cli, text, what) return flags.count(cli, text, what, 1, most) end
+end
+local function span(least, zero)
+  return function(cli, text, what) return flags.span(cli, text, what, least, zero) end
+end
+
+-- What peers may do at the front doors: field of DoorLimits, flag, default, what reads the text, argument, help.
+local LIMITS = {
+  { "message", "max-message", "4MB", size(2 ^ 10, 2 ^ 30, "1KB to 1GB"), "SIZE", "Longest message that is taken" },
+  { "metadata", "max-metadata", "16KB", size(2 ^ 10, 2 ^ 20, "1KB to 1MB"), "SIZE", "Headers of one request" },
+  { "streams", "max-streams", "128", count(100000), "N", "Requests that are open on a connection" },
+  { "connections", "max-connections", "10000", count(1000000), "N", "Connections of each door" },
+  { "idle", "idle-timeout", "5m", span(1), "TIME", "A connection without requests is closed after it" },
+  { "age", "max-age", "0", span(1, true), "TIME", "A connection takes nothing new after it; 0: never" },
+  { "age_grace", "max-age-grace", "1m", span(0.1, true), "TIME", "What is open then is cut off after it; 0: never" },
+  { "ping_interval", "ping-interval", "1m", span(1, true), "TIME", "A silent HTTP/2 caller is asked for life after it; 0: never" },
+  { "ping_timeout", "ping-timeout", "20s", span(0.1), "TIME", "Its requests are cancelled when it says nothing" },
+}
+
+local function variable(flag) return "MICA_" .. flag:upper():gsub("-", "_") end
+
+local function add_limits(parser)
+  for _, limit in ipairs(LIMITS) do
+    local _, flag, default, _, argument, text = unpack(limit)
+    parser:option("--" .. flag, ("%s (%s, %s)."):format(text, variable(flag), default)):argname(argument)
+  end
+end
+
+local function read_limits(cli, args)
+  local out = {}
+  for _, limit in ipairs(LIMITS) do
+    local key, flag, default, read = unpack(limit)
+    out[key] = read(cli, cli:setting(args[flag:gsub("-", "_")], variable(flag), default), "--" .. flag)
+  end
+  return out
+end
+
 local function truth(text) return text == "1" or text == "true" or text == "yes" end
 
 return {
@@ -52,6 +93,7 @@ return {
     parser:option("--tls-key", "Its private key, PEM (MICA_TLS_KEY)."):argname "FILE"
     parser:option("--tls-client-ca", "Who vouches for clients: they may show a certificate (MICA_TLS_CLIENT_CA).")
       :argname "FILE"
+    add_limits(parser)
     parser:flag("--insecure", "Allow addresses beyond this machine without encryption (MICA_INSECURE).")
   end,
   run = function(cli, args)
@@ -75,6 +117,7 @@ return {
       tls_cert = tls_cert,
       tls_key = tls_key,
       tls_client_ca = tls_client_ca,
+      limits = read_limits(cli, args),
     }
   end,
 }

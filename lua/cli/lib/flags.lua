@@ -10,6 +10,7 @@
 local argparse = require "argparse"
 local mica = require "mica"
 local suggestions = require "lib.suggestions"
+local units = require "mica.units"
 
 local flags = {}
 
@@ -297,6 +298,36 @@ function flags.duration(cli, text, what)
     cli:usage('%s: %q is no duration: write seconds, or "250ms", "2s", "1h30m", "7d"', what, text)
   end
   return seconds
+end
+
+--- Seconds of a duration from `least` seconds up; with `zero` also 0, which means never.
+---@param cli mica.cli.Console
+---@param text string
+---@param what string "--idle-timeout"
+---@param least number
+---@param zero? boolean
+---@return number
+function flags.span(cli, text, what, least, zero)
+  local seconds = flags.duration(cli, text, what)
+  if seconds < least and not (zero and seconds == 0) or seconds > 1e8 then
+    cli:usage("%s: expected at least %gs%s, got %q", what, least, zero and ", or 0 for never" or "", text)
+  end
+  return seconds
+end
+
+--- Bytes of a size ("64KB", or bytes) from `least` to `most`, which are shown as `range`.
+---@param cli mica.cli.Console
+---@param text string
+---@param what string "--max-message"
+---@param least integer
+---@param most integer
+---@param range string "1KB to 1GB"
+---@return integer
+function flags.size(cli, text, what, least, most, range)
+  local bytes, fault = units.size(tonumber(text) or text)
+  if not bytes then cli:usage("%s: %s", what, fault) end
+  if bytes < least or bytes > most then cli:usage("%s: expected %s, got %q", what, range, text) end
+  return bytes
 end
 
 --- Unix seconds of a time (RFC 3339), or of a duration that ends now.

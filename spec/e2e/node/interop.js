@@ -183,6 +183,5 @@ const cases = {
       console.log(`not ok ${name} ${err.stack}`);
     }
   }
-  for (const client of [plain, packed, other]) client.close();
-  process.exitCode = code;
+  process.exit(code); // the deadlines of calls that have ended would keep the process
 })();
