@@ -57,13 +57,13 @@ static int damaged(struct err *err) {
 int gzip_unpack(struct gzip *g, struct str from, size_t max, struct blob **message,
                 struct err *err) {
     assert(max <= UINT32_MAX && from.n <= UINT32_MAX);
-    if (from.n < MEMBER_LEAST) return damaged(err);
+    if (from.n < MEMBER_LEAST || memcmp(from.p, "\x1f\x8b\x08", 3) != 0) return damaged(err);
     size_t length = claimed_length(from);
+    if (length / MOST_RATIO > from.n) return damaged(err);
     if (length > max)
         return err_set(err, STATUS_RESOURCE_EXHAUSTED,
                        "a message of %zu bytes, decompressed, is longer than the limit of %zu",
                        length, max);
-    if (length / MOST_RATIO > from.n) return damaged(err);
     struct blob *out = blob_new(NULL, length);
     if (out == NULL || !inflate_ready(g)) {
         blob_drop(out);
