@@ -3,7 +3,8 @@
 //
 //   check options -> lock the data folder -> storage -> parts -> bind both doors -> platform services
 //   -> runtime runs what was asked for -> ready: the doors accept, one line on standard output
-//   -> a signal: stop accepting, shut connections down gracefully, wait for calls (DRAIN at most)
+//   -> a signal: stop accepting, shut connections down gracefully, wait until peers have noticed (NOTICE at most) and for
+//   calls (DRAIN at most)
 //   -> users' services stop -> platform services stop -> parts end -> storage -> exit
 //
 // The doors are bound early, so that an address in use is found before anything has run, and accept
@@ -32,6 +33,8 @@
 
 #define DRAIN (10 * NS_PER_SECOND)
 #define LOOK_EVERY 10 // milliseconds, while calls drain
+// How long peers have to take notice that we go: what they send until then is still served.
+#define NOTICE NS_PER_SECOND
 
 struct farewell { // tells a loop to shut its connections down
     struct loop_task task;
@@ -55,7 +58,7 @@ struct server {
     struct acceptor *acceptors[2];
     uv_signal_t signals[2];
     uv_timer_t drain;
-    int64_t drain_until;
+    int64_t drain_until, notice_until;
     struct farewell *farewells;
     char gateway[128]; // its URL; the acceptor closes before who has been told
     struct main_task ready_task, closed_task, stop_task;
@@ -155,11 +158,19 @@ static void users_gone(void *user) { // any thread
     main_loop_post(&s->parts.main, &s->closed_task);
 }
 
+// Is there a peer that may not know yet that we go, and send a call that it does not expect to be refused?
+static bool unnoticed(const struct server *s) {
+    size_t connections = 0;
+    for (unsigned i = 0; i < s->parts.loop_count; i++)
+        connections += loop_open_connections(&s->parts.loops[i]);
+    return connections > 0 && clock_now() < s->notice_until;
+}
+
 static void on_drain(uv_timer_t *timer) {
     struct server *s = timer->data;
     int64_t left = s->drain_until - clock_now();
     size_t open = rpc_open_calls(s->parts.rpc);
-    if (open > 0 && left > 0) return;
+    if (left > 0 && (open > 0 || unnoticed(s))) return;
     uv_timer_stop(timer);
     if (open > 0)
         log_printf(LOG_WARN, "server", "%zu calls are cut off: they took too long to finish", open);
@@ -190,6 +201,7 @@ static void begin_stop(struct server *s) {
     if (!s->platform_up) return; // on_platform goes on, it will be soon
     drain_connections(s);
     s->drain_until = clock_now() + DRAIN;
+    s->notice_until = clock_now() + NOTICE;
     uv_timer_start(&s->drain, on_drain, 0, LOOK_EVERY);
 }
 

@@ -65,6 +65,12 @@ static void count_open(struct conn *c, int by) {
     atomic_fetch_add_explicit(&c->door->open[c->counted - 1], by, memory_order_relaxed);
 }
 
+// It can bring nothing new any more.
+static void uncount(struct conn *c) {
+    if (!c->uncounted) atomic_fetch_sub(&c->loop->connections, 1);
+    c->uncounted = true;
+}
+
 static void conn_free(struct conn *c) {
     count_open(c, -1);
     if (c->tally != NULL) atomic_fetch_sub(&c->tally->open, 1);
@@ -72,7 +78,7 @@ static void conn_free(struct conn *c) {
     tls_delete(c->tls);
     tls_context_drop(c->tls_context);
     blob_drop(c->note);
-    atomic_fetch_sub(&c->loop->connections, 1);
+    uncount(c);
     free(c);
 }
 
@@ -375,6 +381,7 @@ static void on_shutdown(uv_shutdown_t *req, int status) {
 
 void conn_linger(struct conn *c) {
     c->lingering = true;
+    uncount(c);
     drop_session(c);
     if (c->tls != NULL) conn_tls_end(c);
     if (c->must_close || c->door == NULL || c->eof ||
@@ -435,7 +442,7 @@ static int64_t limit(int64_t timeout) { return timeout > 0 ? timeout : 3600 * NS
 
 static int64_t period(const struct door *door) {
     int64_t waits = earlier(limit(door->head_timeout), limit(door->idle_timeout));
-    return earlier(waits, limit(door->ping_interval));
+    return earlier(waits, earlier(limit(door->ping_interval), limit(door->max_age)));
 }
 
 // When this connection has waited long enough for what it waits for; INT64_MAX: it is not waiting

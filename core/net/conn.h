@@ -79,6 +79,7 @@ conn_heard(const struct conn *c); // client side: clock_now of the last bytes fr
 // Client side: called when the connection has ended, after its streams' `closed`.
 void conn_on_close(struct conn *c, void (*closed)(struct conn *c, void *user), void *user);
 
-// All connections of a loop: shut down gracefully, or count what is still open.
+// All connections of a loop: shut down gracefully, or count what is still open (any thread): those that may bring something
+// new, so not one whose last word has been said.
 void loop_shutdown_connections(struct loop *loop);
 size_t loop_open_connections(struct loop *loop);

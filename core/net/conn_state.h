@@ -59,6 +59,7 @@ struct conn {
     bool reading;
     bool busy;       // inside the session: closing waits
     bool ending;     // nothing more is read; closes when all is written
+    bool uncounted;  // not among loop->connections any more
     bool lingering;  // our side is shut down, what still comes is thrown away
     bool must_close; // conn_close was called
     bool given_up;   // for abuse: nothing more is read, not even to throw it away

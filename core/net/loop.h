@@ -35,7 +35,7 @@ struct loop {
     // Called on the loop's thread when a turn has done its work and before the loop may sleep, and once at its end; may be NULL.
     void (*hand_over)(void);
     void (*hand_over_end)(void);
-    atomic_uint connections;  // so that the acceptor finds the emptiest
+    atomic_uint connections;  // open ones; so that the acceptor finds the emptiest
     struct loop_state *state; // loop.c's own
 };
 
