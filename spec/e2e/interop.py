@@ -73,6 +73,10 @@ class PythonCases:
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        cls.begin()
+
+    @classmethod
+    def begin(cls):
         cls.channel = cls.target().channel()
         cls.stub = rpc.TestServiceStub(cls.channel)
 
