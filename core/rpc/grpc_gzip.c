@@ -8,7 +8,7 @@
 // stays.
 //
 // Packing. At zlib's fastest level, since it happens on an I/O loop, whose time all its connections share; that level is about
-// three times as fast as the usual one for a few percent more bytes. The output has no room for as many bytes as the input, so
+// two to four times as fast as the usual one for at most a quarter more bytes. The output has no room for as many bytes as the input, so
 // zlib gives up by itself on what does not become shorter.
 #include "rpc/grpc_gzip.h"
 

@@ -7,7 +7,7 @@
 #include "base/status.h"
 
 #define GRPC_ENCODINGS "identity,gzip" // the value of grpc-accept-encoding
-#define GZIP_LEAST 64                  // shorter messages are sent as they are
+#define GZIP_LEAST 128                 // shorter messages are sent as they are
 
 struct gzip {
     struct z_stream_s *inflate, *deflate; // NULL: not made yet

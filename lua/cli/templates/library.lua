@@ -78,6 +78,7 @@ local M = {}
 ---@field metadata? table<string, string|string[]>
 ---@field version? string
 ---@field as? "service" leave the user's account behind
+---@field compress? boolean what is sent, where it leaves this server
 ---@field wait? true|mica.Duration for an instance when none runs, for a server that cannot be reached
 ---@field info? table of a unary call: gets `header` and `trailer`, the response metadata, also when the call fails
 
@@ -140,6 +141,7 @@ return M
 ---@field account { id: string, name: string, type: string, issuer: string, scopes: string[], metadata: table }?
 ---@field tenant string? "issuer/owner" of the account
 ---@field deadline number? unix seconds
+---@field compressed boolean the request's message came compressed
 ---@field metadata table<string, string> request metadata by lower-case key
 ---@field values table yours, for this request
 local Context = {}
@@ -170,6 +172,11 @@ function Context:set_header(key, value) end
 ---@param key string
 ---@param value string
 function Context:set_trailer(key, value) end
+
+--- Are the messages of the answer compressed from now on? Only where the caller accepts it. The first time before the first
+--- message; later it goes on and off.
+---@param on boolean
+function Context:compress(on) end
 
 --- Runs fn when the request ends, however it does; the last one first, with 5 seconds of its own.
 ---@param fn function
@@ -454,7 +461,12 @@ local Stream = {}
 
 --- Sends a message; waits while the other side's window is full. CANCELLED when it has gone.
 ---@param message table
-function Stream:send(message) end
+---@param opts? { compress?: boolean } of this message; else as ctx:compress, or the call's options, say
+function Stream:send(message, opts) end
+
+--- Did the message that was received last come compressed?
+---@return boolean
+function Stream:compressed() end
 
 --- The next message; nil when the other side has finished.
 ---@return table?
