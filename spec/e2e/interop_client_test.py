@@ -103,7 +103,7 @@ class Case(harness.Case):
     sees_compression = False
 
     def run_case(self, case):
-        got = self.server.post("/interop_client/Client/Run", {"case": case, "sees_compression": self.sees_compression})
+        got = self.server.post("/interop-client/Client/Run", {"case": case, "sees_compression": self.sees_compression})
         self.assertEqual((got.status, got.json.get("fault", got)), (200, ""))
 
 

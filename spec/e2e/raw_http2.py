@@ -227,11 +227,12 @@ class Connection:
     def data(self, sid, data, end=False):
         """Sends within the peer's windows; waits for them."""
         stream, at = self.streams[sid], 0
+        over = lambda: stream.reset is not None or stream.ended and not self.server
         while True:
             n = min(FRAME, len(data) - at)
-            if n and not self.until(lambda: stream.ended or min(self.window, stream.window) > 0):
+            if n and not self.until(lambda: over() or min(self.window, stream.window) > 0):
                 raise AssertionError("the peer's window stays shut")
-            if stream.ended and not self.server:
+            if over():
                 return
             n = min(n, self.window, stream.window) if n else 0
             last = at + n == len(data)

@@ -197,6 +197,7 @@ function Client.Run(_, req)
 end
 
 return mica.service {
+  name = "interop-client",
   handlers = { Client = Client },
   public = true,
   uses = { dial = { target.address } },
