@@ -44,10 +44,10 @@ local LIMITS = {
   { "metadata", "max-metadata", "16KB", size(2 ^ 10, 2 ^ 20, "1KB to 1MB"), "SIZE", "Headers of one request" },
   { "streams", "max-streams", "128", count(100000), "N", "Requests that are open on a connection" },
   { "connections", "max-connections", "10000", count(1000000), "N", "Connections of each door" },
-  { "idle", "idle-timeout", "5m", span(1), "TIME", "A connection without requests is closed after it" },
-  { "age", "max-age", "0", span(1, true), "TIME", "A connection takes nothing new after it; 0: never" },
+  { "idle", "idle-timeout", "5m", span(0.1), "TIME", "A connection without requests is closed after it" },
+  { "age", "max-age", "0", span(0.1, true), "TIME", "A connection takes nothing new after it; 0: never" },
   { "age_grace", "max-age-grace", "1m", span(0.1, true), "TIME", "What is open then is cut off after it; 0: never" },
-  { "ping_interval", "ping-interval", "1m", span(1, true), "TIME", "A silent HTTP/2 caller is pinged after it; 0: never" },
+  { "ping_interval", "ping-interval", "1m", span(0.1, true), "TIME", "A silent HTTP/2 caller is pinged after it; 0: never" },
   { "ping_timeout", "ping-timeout", "20s", span(0.1), "TIME", "Its requests are cancelled when it says nothing" },
 }
 

@@ -95,31 +95,31 @@ class Connections(Case):
 
 
 class Time(Case):
-    args = ["--idle-timeout", "1s", "--ping-interval=1s", "--ping-timeout", "500ms", "--log-level", "debug"]
+    INTERVAL, TIMEOUT, IDLE = 0.3 * SLOW, 0.2 * SLOW, 0.5 * SLOW
+    args = ["--idle-timeout", f"{IDLE}s", f"--ping-interval={INTERVAL}s", "--ping-timeout", f"{TIMEOUT}s", "--log-level", "debug"]
 
     def test_idle(self):
         with self.connect() as c:
             self.assertEqual(self.echo(c).status, 0)
             began = time.monotonic()
-            self.assertTrue(c.until(lambda: c.closed, 10 * SLOW))
-            self.assertGreater(time.monotonic() - began, 0.9)
+            self.assertTrue(c.until(lambda: c.closed))
+            self.assertGreater(time.monotonic() - began, 0.9 * self.IDLE)
             self.assertEqual(c.goaway[-1], (1, raw_http2.NO_ERROR))
 
     def test_idle_but_waiting(self):
         with self.connect() as c:
             sid = self.begin(c, "Deep", pb.DeepRequest(mark="w"))
-            self.assertTrue(c.until(lambda: len(c.pings) >= 2, 10 * SLOW))  # answered, so the call goes on
+            self.assertTrue(c.until(lambda: len(c.pings) >= 3))  # answered, so the call goes on
             self.assertFalse(c.closed or c.streams[sid].ended)
             c.reset(sid)
 
     def test_dead_peer(self):
         with self.connect() as c:
             c.answers_pings = False
-            self.begin(c, "Deep", pb.DeepRequest(mark="dead", depth=1))
-            self.assertTrue(self.server.wait_log("deep asleep .*mark=dead"))
             began = time.monotonic()
-            self.assertTrue(c.until(lambda: c.closed, 10 * SLOW))
-            self.assertGreater(time.monotonic() - began, 1.2)
+            self.begin(c, "Deep", pb.DeepRequest(mark="dead", depth=1))
+            self.assertTrue(c.until(lambda: c.closed))
+            self.assertGreater(time.monotonic() - began, 0.9 * (self.INTERVAL + self.TIMEOUT))
             self.assertEqual(len(c.pings), 1)
             self.assertTrue(self.server.wait_log("deep ended .*depth=1.* mark=dead|deep ended .*mark=dead .*depth=1"))
             self.assertTrue(self.server.wait_log("is closed: it does not answer pings"))
@@ -128,24 +128,25 @@ class Time(Case):
         with self.connect() as c:
             c.answers_pings = False
             sid = self.begin(c, "Drink", pb.Item(mark="alive"), end=False)
-            end = time.monotonic() + 2.2
+            end = time.monotonic() + 3 * (self.INTERVAL + self.TIMEOUT)
             while time.monotonic() < end:
                 c.send(sid, pb.Item(mark="alive").SerializeToString())
-                c.until(lambda: c.closed, 0.3)
+                c.until(lambda: c.closed, self.TIMEOUT / 4)
             self.assertFalse(c.closed or c.streams[sid].ended)
 
 
 class Age(Case):
-    args = ["--max-age-grace", "1s", "--ping-interval", "0"]
+    AGE, GRACE = 0.4 * SLOW, 0.5 * SLOW
+    args = ["--max-age-grace", f"{GRACE}s", "--ping-interval", "0"]
 
     @classmethod
     def setUpClass(cls):
-        cls.server = harness.Server(cls.services, cls.args, env={"MICA_MAX_AGE": "1s"}).start()
+        cls.server = harness.Server(cls.services, cls.args, env={"MICA_MAX_AGE": f"{cls.AGE}s"}).start()
 
     def test_graceful(self):
         with self.connect() as c:
             sid = self.begin(c, "Drink", pb.Item(mark="old"), end=False)
-            self.assertTrue(c.until(lambda: len(c.goaway) == 2, 10 * SLOW))
+            self.assertTrue(c.until(lambda: len(c.goaway) == 2))
             self.assertEqual([g.last for g in c.goaway], [2 ** 31 - 1, sid])
             self.assertFalse(c.closed)
             with self.connect() as fresh:
@@ -156,12 +157,12 @@ class Age(Case):
             self.assertTrue(c.until(lambda: c.closed))
 
     def test_cut_off_after_the_grace(self):
+        began = time.monotonic()
         with self.connect() as c:
             sid = self.begin(c, "Deep", pb.DeepRequest(mark="cut"))
-            began = time.monotonic()
-            self.assertTrue(c.until(lambda: c.closed, 10 * SLOW))
+            self.assertTrue(c.until(lambda: c.closed))
             self.assertFalse(c.streams[sid].ended)
-            self.assertTrue(1.8 < time.monotonic() - began < 4 * SLOW)
+            self.assertGreater(time.monotonic() - began, 0.9 * self.AGE + self.GRACE)
             self.assertTrue(self.server.wait_log("deep ended .*mark=cut"))
 
     def test_http1(self):
@@ -173,7 +174,7 @@ class Age(Case):
 
     def test_calls_do_not_notice(self):
         channel = self.server.channel()
-        wire, end = rpc.WireStub(channel), time.monotonic() + 2
+        wire, end = rpc.WireStub(channel), time.monotonic() + 3 * self.AGE
         while time.monotonic() < end:
             wire.Echo(pb.Item(), timeout=20 * SLOW)
         channel.close()
@@ -194,10 +195,10 @@ class Flags(harness.Case):
                                   ("--max-metadata", "2MB", "expected 1KB to 1MB"),
                                   ("--max-streams", "0", "expected a number from 1 to 100000"),
                                   ("--max-connections", "1.5", "expected a number"),
-                                  ("--idle-timeout", "0", "expected at least 1s"), ("--idle-timeout", "soon", "is no duration"),
-                                  ("--max-age", "10ms", "expected at least 1s, or 0 for never"),
+                                  ("--idle-timeout", "0", "expected at least 0.1s"), ("--idle-timeout", "soon", "is no duration"),
+                                  ("--max-age", "10ms", "expected at least 0.1s, or 0 for never"),
                                   ("--max-age-grace", "1y", "is no duration"),
-                                  ("--ping-interval", "100ms", "expected at least 1s, or 0 for never"),
+                                  ("--ping-interval", "50ms", "expected at least 0.1s, or 0 for never"),
                                   ("--ping-timeout", "0", "expected at least 0.1s")]:
             for done in (harness.mica("server", f"{flag}={value}"),
                          harness.mica("server", env={"MICA_" + flag[2:].upper().replace("-", "_"): value})):
