@@ -177,6 +177,12 @@ class Compression(Case):
         got = self.call("Packing", pb.PackingRequest(compress=[True, False, True], size=1000), fields=ACCEPTS)
         self.assertEqual([m.compressed for m in got.messages], [True, False, True])
 
+    def test_between_services_the_wish_is_seen(self):
+        for wish in True, False:
+            got = self.call("Inside", pb.Item(data=b"x" * 1000, compress=wish), fields=ACCEPTS)
+            self.assertEqual((got.status, [m.compressed for m in got.messages]), (OK, [False]))
+            self.assertEqual(pb.Item.FromString(got.messages[0].body), pb.Item(data=b"x" * 1000, compress=wish))
+
     def test_packing_too_late(self):
         got = self.call("Packing", pb.PackingRequest(compress=[False, True], size=1000), fields=ACCEPTS)
         self.assertEqual((got.status, [m.compressed for m in got.messages]), (INTERNAL, [False]))

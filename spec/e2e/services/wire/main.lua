@@ -9,8 +9,11 @@ local function counts(mark) return { sent = sent[mark] or 0, received = received
 
 function Wire.Echo(ctx, req)
   if req.compress then ctx:compress(true) end
+  req.compress = ctx.compressed
   return req
 end
+
+function Wire.Inside(_, req) return self.Echo({ data = req.data }, { compress = req.compress }) end
 
 function Wire.Flood(ctx, req, stream)
   local item = { data = ("x"):rep(req.size) }
