@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // gRPC's framing: a limit, then the bytes of a stream. They are fed whole, in pieces of sizes that the bytes themselves
-// choose, and through an intake that gets its credit little by little: the same messages come out, or a fault.
+// choose, and through an intake that gets its credit little by little: the same messages come out, or a fault. Where the limit is
+// odd the call has gzip as its encoding.
 #include "fuzz.h"
 
 #include "rpc/intake.h"
+
+static struct gzip gzip;
+
+static struct gzip *gzip_of(size_t max) { return max / 16 % 2 == 0 ? NULL : &gzip; }
 
 struct seen {
     struct intake intake; // first
@@ -24,7 +29,7 @@ static int on_item(struct intake *in, struct blob *take) { return keep((struct s
 
 // The whole, at most `piece` bytes at a time (0: all at once).
 static int feed(struct seen *s, struct str bytes, size_t max, size_t piece) {
-    struct grpc_frame frame = {.max = max};
+    struct grpc_frame frame = {.max = max, .gzip = gzip_of(max)};
     struct err err = {0};
     int rc = 0;
     while (bytes.n > 0 && rc >= 0) {
@@ -34,6 +39,7 @@ static int feed(struct seen *s, struct str bytes, size_t max, size_t piece) {
         while (left.n > 0 && rc >= 0) {
             struct blob *message = NULL;
             rc = grpc_frame_feed(&frame, &left, &message, &err);
+            must(rc != 1 || message->n <= max);
             if (rc == 1) keep(s, message);
             must(rc != 0 || left.n == 0);
         }
@@ -51,6 +57,7 @@ static int by_intake(struct seen *s, struct str bytes, size_t max, size_t piece)
     struct err err = {0};
     intake_create(&s->intake, max, on_item);
     s->intake.credit = 0;
+    s->intake.frame.gzip = gzip_of(max);
     int rc = 0;
     while (bytes.n > 0 && rc >= 0) {
         struct str part = {bytes.p, piece > bytes.n ? bytes.n : piece};

@@ -6,6 +6,7 @@ They come from what the tests know already: every row of the conformance tables 
 descriptor set of the fixtures and pieces of it are those of the bundles; the rest are a few of each kind. Inputs that once
 made a target fail are in spec/fuzz/found/TARGET, by hand, and are tried as well."""
 
+import gzip
 import hashlib
 import importlib
 import os
@@ -99,9 +100,10 @@ def bundle():
 def grpc():
     def frame(message, flags=0):
         return bytes([flags]) + len(message).to_bytes(4, "big") + message
-    for data in (frame(b""), frame(b"hello"), frame(b"a") + frame(b"b" * 40) + frame(b""), frame(b"x", 1), frame(b"x", 2),
+    packed = gzip.compress(b"z" * 200, mtime=0)
+    for data in (frame(b""), frame(packed, 1), frame(packed, 1) + frame(b"c") + frame(packed[:-1], 1), frame(b"hello"), frame(b"a") + frame(b"b" * 40) + frame(b""), frame(b"x", 1), frame(b"x", 2),
                  frame(b"y" * 300), frame(b"cut")[:-1], b"\0\xff\xff\xff\xff"):
-        for limit in (1, 20):
+        for limit in (1, 20, 21):
             yield bytes([limit, 3]) + data
 
 
