@@ -37,6 +37,7 @@ extern const struct native_service NATIVE_LOGS;      // struct native_logs
 extern const struct native_service NATIVE_BUILD;     // struct deploy
 extern const struct native_service NATIVE_CONTRACTS; // struct deploy
 extern const struct native_service NATIVE_HEALTH;    // struct native_health
+extern const struct native_service NATIVE_OUTSIDE;   // struct native_outside
 
 struct native_port {
     struct port port; // first; never freed by its references
@@ -70,6 +71,12 @@ struct native_routes {
     struct directory *directory;
     struct route_slot *api, *proxy;
     struct rpc_server *rpc;
+};
+
+struct native_outside {
+    struct deploy *deploy;
+    struct rpc_server *rpc;
+    struct pb_pool *platform;
 };
 
 struct native_server {

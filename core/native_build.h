@@ -8,3 +8,4 @@
 void native_deploy_read(void *context, struct message *take_request);
 void native_deploy_describe(void *context, struct message *take_request);
 void native_contracts_find(void *context, struct message *take_request); // native_find.c
+void native_deploy_release(void *context, struct message *take_request);

@@ -162,7 +162,7 @@ static void load(void *context, struct message *request) {
     read_later(context, request, load_source);
 }
 
-static void release(void *context, struct message *request) {
+void native_deploy_release(void *context, struct message *request) {
     Mica__Core__V1__ReleaseRequest *in =
         native_read(request, &mica__core__v1__release_request__descriptor);
     if (in == NULL) return;
@@ -421,7 +421,7 @@ static const struct native_method METHODS[] = {{"Read", native_deploy_read},
                                                {"Start", start},
                                                {"Publish", publish},
                                                {"Stop", stop},
-                                               {"Release", release},
+                                               {"Release", native_deploy_release},
                                                {"Load", load},
                                                {"Status", status},
                                                {"Compare", compare}};

@@ -17,7 +17,7 @@
 const char *const PLATFORM_NAMES[PLATFORM_COUNT] = {"registry", "api", "proxy", "runtime"};
 
 static const char *const *const CAPABILITIES[PLATFORM_COUNT] = {
-    (const char *const[]){"crypto", "contracts", NULL},
+    (const char *const[]){"crypto", "contracts", "outside", "server", NULL},
     (const char *const[]){"crypto", "routes", NULL},
     (const char *const[]){"crypto", "routes", "contracts", "health", NULL},
     (const char *const[]){"crypto", "deploy", "server", "system", "blobs", "logs", NULL}};

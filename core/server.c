@@ -50,6 +50,7 @@ struct server {
     struct deploy deploy;
     struct platform platform;
     struct native_routes routes;
+    struct native_outside outside;
     struct native_server native;
     struct tls_files tls;
     struct native_health health;
@@ -281,6 +282,7 @@ static int make_parts(struct server *s, struct err *err) {
     deploy_create(&s->deploy, &p->main, p->sched, &p->host, p->directory);
     s->deploy.blobs = s->system.blobs;
     s->routes = (struct native_routes){p->directory, p->api, p->proxy, p->rpc};
+    s->outside = (struct native_outside){&s->deploy, p->rpc, p->platform};
     s->native = (struct native_server){.run = (const char *const *)o->run,
                                        .run_count = o->run_count,
                                        .platform = PLATFORM_NAMES,
@@ -293,6 +295,7 @@ static int make_parts(struct server *s, struct err *err) {
     natives_add(&p->natives, &NATIVE_ROUTES, &s->routes);
     natives_add(&p->natives, &NATIVE_DEPLOY, &s->deploy);
     natives_add(&p->natives, &NATIVE_CONTRACTS, &s->deploy);
+    natives_add(&p->natives, &NATIVE_OUTSIDE, &s->outside);
     natives_add(&p->natives, &NATIVE_SERVER, &s->native);
     natives_add(&p->natives, &NATIVE_HEALTH, &s->health);
     natives_add(&p->natives, &NATIVE_CRYPTO, &p->main);

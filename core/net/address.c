@@ -94,6 +94,25 @@ bool address_sockaddr_is_loopback(const struct sockaddr *addr) {
     return IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
 }
 
+static bool ipv4_is_local(uint32_t a) {
+    return a >> 24 == 127 || a >> 24 == 0 || a >> 16 == 0xA9FE || a >> 28 >= 0xE;
+}
+
+bool address_sockaddr_is_local(const struct sockaddr *addr) {
+    if (addr->sa_family == AF_INET)
+        return ipv4_is_local(
+            ntohl(((const struct sockaddr_in *)(const void *)addr)->sin_addr.s_addr));
+    if (addr->sa_family != AF_INET6) return true;
+    const struct in6_addr *a = &((const struct sockaddr_in6 *)(const void *)addr)->sin6_addr;
+    const uint8_t *b = a->s6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(a) || IN6_IS_ADDR_V4COMPAT(a)) // "::" and "::1" too
+        return IN6_IS_ADDR_LOOPBACK(a) ||
+               ipv4_is_local((uint32_t)b[12] << 24 | (uint32_t)b[13] << 16 | (uint32_t)b[14] << 8 |
+                             b[15]);
+    return IN6_IS_ADDR_UNSPECIFIED(a) || IN6_IS_ADDR_LOOPBACK(a) || IN6_IS_ADDR_LINKLOCAL(a) ||
+           IN6_IS_ADDR_MULTICAST(a);
+}
+
 bool address_is_loopback(const char *address, struct err *err) {
     struct addrinfo *list;
     if (address_resolve(address, &list, err) < 0) return false;

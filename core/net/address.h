@@ -21,3 +21,6 @@ int address_resolve(const char *text, struct addrinfo **out, struct err *err);
 // "127.0.0.1:8080" or "[::1]:8080" into `out`; its length.
 size_t address_format(const struct sockaddr *addr, char *out, size_t size);
 bool address_sockaddr_is_loopback(const struct sockaddr *addr);
+// Leads to this machine or its link only, or to nobody in particular: loopback, link-local, unspecified, multicast,
+// broadcast. What cloud providers answer secrets at (169.254.169.254) is among them.
+bool address_sockaddr_is_local(const struct sockaddr *addr);

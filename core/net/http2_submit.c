@@ -11,10 +11,16 @@
 
 #define NV_ON_STACK 32
 
+// Values that differ with every request are not worth a place in the peer's table, where they drive out others.
+static uint8_t flags_of(struct str name) {
+    bool differs = str_is(name, "traceparent") || str_is(name, "grpc-timeout");
+    return differs ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE;
+}
+
 static nghttp2_nv nv_of(struct str name, struct str value) {
     return (nghttp2_nv){(uint8_t *)(uintptr_t)name.p, (uint8_t *)(uintptr_t)value.p, name.n,
                         value.n,
-                        NGHTTP2_NV_FLAG_NONE}; // nghttp2 copies both and makes the name lower case
+                        flags_of(name)}; // nghttp2 copies both and makes the name lower case
 }
 
 // Appends what belongs into an HTTP/2 header block: connection headers are HTTP/1's.

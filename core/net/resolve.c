@@ -24,6 +24,7 @@ static size_t collect(const struct addrinfo *ai, struct resolved list[RESOLVED_M
         size_t k = 0;
         address_format(ai->ai_addr, list[n].address, sizeof list[n].address);
         while (k < n && strcmp(list[k].address, list[n].address) != 0) k++;
+        list[n].local = address_sockaddr_is_local(ai->ai_addr);
         if (k == n) n++;
     }
     return n;

@@ -9,6 +9,7 @@
 
 struct resolved {
     char address[64]; // "127.0.0.1:80", "[::1]:80": as conn_connect takes it
+    bool local;       // leads to this machine or its link: address_sockaddr_is_local
 };
 
 // `list` in the system's order, each address once; with n = 0 `err` says why. Called once, on the loop's thread, never from

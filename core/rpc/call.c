@@ -8,6 +8,7 @@
 // bytes have been taken by HTTP and its queue for the stream is short; above HTTP_LOW_WATER it waits for `writable`. Small items
 // share a renewal: a quarter of the window is collected first.
 #include "rpc/call.h"
+#include "rpc/transcode.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -20,6 +21,7 @@
 #include <stdlib.h>
 
 #define CREDIT_STEP (MSG_WINDOW / 4)
+#define JSON_GROWTH 4 // how much longer than the limit of a message its JSON may be
 
 static uint64_t number_of(const struct call *c) { return (uint64_t)c->generation << 32 | c->index; }
 
@@ -76,6 +78,7 @@ static struct msg_context *context_new(const struct request *r, const struct spa
     x->metadata = take_metadata;
     x->request_id = random_u64();
     x->deadline = deadline;
+    x->chain = r->head.chain;
     head_trace(x, r->head.traceparent);
     return x;
 }
@@ -183,6 +186,7 @@ static struct message *new_message(struct call *c, enum msg_kind kind) {
     if (m == NULL) return NULL;
     m->reply = port_hold(&c->at->loop->port);
     m->form = c->encoding;
+    if (c->transcoded) m->form.encoding = MSG_PROTO;
     m->generation = c->route->generation;
     if (c->intake.frame.compressed) m->compress = MSG_COMPRESS_YES;
     return m;
@@ -217,7 +221,25 @@ static void refused(struct call *c, int status) {
     msg_fault_delete(fault);
 }
 
+struct blob *call_to_service(struct call *c, struct blob *take_body) {
+    if (!c->transcoded || take_body == NULL) return take_body;
+    struct err err = {0};
+    const struct route *r = c->route;
+    int64_t weight = message_weight(take_body);
+    struct blob *wire = transcode_to_wire(r->pool, r->method->input, take_body, &err);
+    if (wire == NULL) {
+        call_fail(c, (int)err.code, "%s", err.text);
+    } else {
+        c->intake.credit += weight - message_weight(wire); // credit comes for what the service gets
+    }
+    return wire;
+}
+
 void call_request(struct call *c, struct blob *take_body) {
+    if (take_body != NULL) {
+        take_body = call_to_service(c, take_body);
+        if (take_body == NULL) return;
+    }
     struct message *m = new_message(c, MSG_REQUEST);
     if (m == NULL) {
         blob_drop(take_body);
@@ -267,7 +289,7 @@ static void renew(struct call *c) {
 }
 
 void call_item_queued(struct call *c, const struct blob *body) {
-    c->uncredited += message_weight(body);
+    c->uncredited += c->transcoded ? c->wire_weight : message_weight(body);
     if (c->uncredited >= CREDIT_STEP && http_queued(c->stream) < HTTP_LOW_WATER) renew(c);
 }
 
@@ -287,9 +309,30 @@ static void on_credit(struct call *c, const struct message *m) {
     }
 }
 
+// The body in the caller's form. False: it cannot be given, and the call has failed.
+static bool transcode_answer(struct call *c, struct message *m) {
+    if (m->body == NULL || m->form.encoding == MSG_JSON) return true;
+    struct err err = {0};
+    const struct route *r = c->route;
+    c->wire_weight = message_weight(m->body); // credit is for what the service has sent
+    m->body = transcode_to_json(r->pool, r->method->output, m->body, c->encoding,
+                                JSON_GROWTH * c->at->server->options.max_message, &err);
+    if (m->body != NULL) return true;
+    if (m->kind == MSG_RESPONSE) c->requested = false;
+    call_fail(
+        c, err.code == STATUS_RESOURCE_EXHAUSTED ? STATUS_RESOURCE_EXHAUSTED : STATUS_INTERNAL,
+        "service \"%.*s\" answered with what is no %.*s: %.200s", (int)r->service.n, r->service.p,
+        (int)r->method->output->full_name.n, r->method->output->full_name.p, err.text);
+    return false;
+}
+
 void call_deliver(struct loop *loop, struct message *take) {
     struct call *c = call_find(loop->user, take->call);
     if (c == NULL || !c->requested || c->answered) {
+        message_delete(take);
+        return;
+    }
+    if (c->transcoded && !transcode_answer(c, take)) {
         message_delete(take);
         return;
     }

@@ -125,6 +125,8 @@ struct call {
     struct loop_timer timer;
     struct msg_form encoding;
     struct str content_type; // of the answer; static
+    bool transcoded;         // the caller speaks JSON and the service does not
+    uint32_t wire_weight;    // what the last ITEM weighed as it came from the service
     bool requested, headed, answered;
     bool gzip;            // gRPC: the head of the answer says that messages may be compressed
     bool request_ended;   // the service knows that the request is complete
@@ -162,7 +164,10 @@ struct call *call_find(struct rpc_loop *at, uint64_t number);
 void call_delete_all(struct rpc_loop *at); // also their memory
 // Sends the REQUEST; takes `body`. A refusal ends the call.
 void call_request(struct call *c, struct blob *take_body);
-// Any other message to the service: 0, or it was refused and dropped.
+// Any other message to the service (an ITEM's body as call_to_service gives it): 0, or it was refused and dropped.
+// For messages of a caller that speaks JSON to a service that does not: the wire form; else the body as it is. Takes it. NULL:
+// the call has failed.
+struct blob *call_to_service(struct call *c, struct blob *take_body);
 int call_tell(struct call *c, enum msg_kind kind, struct blob *take_body, int status,
               uint32_t credit);
 void call_cancel(struct call *c, int status); // if the service still has it

@@ -42,7 +42,7 @@ void dial_unwait(struct dial *d, struct dial_call *c) {
 }
 
 void dial_forget_all(struct dial *d) {
-    while (d->calls.count > 0) dial_call_delete(map_next(&d->calls, NULL)->value);
+    while (d->calls.count > 0) dial_call_delete(dial_table_any(&d->calls));
 }
 
 static void start_waiting(struct dial *d) {
@@ -107,7 +107,7 @@ static void dial_destroy(struct dial *d) {
     assert(d->calls.count == 0 && d->waiting == NULL);
     message_delete_chain(mpsc_take(&d->inbox));
     pool_destroy(d);
-    map_free(&d->calls);
+    dial_table_free(&d->calls);
     dial_tls_destroy(&d->tls);
     free(d);
 }
@@ -150,18 +150,20 @@ static bool try_hold(struct port *port) {
     return false;
 }
 
-static struct dial *find_dial(struct rpc_server *s, struct str address, struct str settings) {
+static struct dial *find_dial(struct rpc_server *s, const struct dial_spec *spec) {
     for (struct dial *d = s->dials; d != NULL; d = d->next) {
-        if (str_is(address, d->address) && str_equal(settings, blob_str(d->tls.settings)) &&
-            try_hold(&d->port))
+        if (spec->at != NULL && d->at != spec->at) continue;
+        if (d->beyond == spec->beyond && str_is(spec->address, d->address) &&
+            str_equal(spec->settings, blob_str(d->tls.settings)) && try_hold(&d->port))
             return d;
     }
     return NULL;
 }
 
-// Takes `tls` when it succeeds.
-static struct dial *dial_new(struct rpc_server *s, struct str address, struct dial_tls *tls,
-                             struct err *err) {
+// Takes `tls` when it succeeds. Holds the server's lock.
+static struct dial *dial_new(struct rpc_server *s, const struct dial_spec *spec,
+                             struct dial_tls *tls, struct err *err) {
+    struct str address = spec->address;
     struct dial *d = calloc(1, sizeof *d + address.n + 1);
     if (d == NULL) {
         err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory to dial %.*s", (int)address.n,
@@ -178,8 +180,10 @@ static struct dial *dial_new(struct rpc_server *s, struct str address, struct di
     }
     d->tls = *tls;
     *tls = (struct dial_tls){0};
-    d->at = &s->loops[atomic_fetch_add(&s->next_dial, 1) % s->loop_count];
+    d->at = spec->at;
+    if (d->at == NULL) d->at = &s->loops[atomic_fetch_add(&s->next_dial, 1) % s->loop_count];
     d->loop = d->at->loop;
+    d->beyond = spec->beyond;
     d->task.run = run_inbox;
     d->retry.run = run_retry;
     d->end.run = run_end;
@@ -191,34 +195,38 @@ static struct dial *dial_new(struct rpc_server *s, struct str address, struct di
 }
 
 // The dial that is there, or a new one. Making its TLS context takes time, so that is done without the lock.
-static struct dial *get_dial(struct rpc_server *s, struct str address, struct str settings,
-                             struct err *err) {
+static struct dial *get_dial(struct rpc_server *s, const struct dial_spec *spec, struct err *err) {
     struct dial_tls tls;
     pthread_mutex_lock(&s->lock);
-    struct dial *d = find_dial(s, address, settings);
+    struct dial *d = find_dial(s, spec);
     pthread_mutex_unlock(&s->lock);
-    if (d != NULL || dial_tls_create(&tls, settings, err) < 0) return d;
+    if (d != NULL || dial_tls_create(&tls, spec->settings, err) < 0) return d;
     pthread_mutex_lock(&s->lock);
-    d = find_dial(s, address, settings);
-    if (d == NULL) d = dial_new(s, address, &tls, err);
+    d = find_dial(s, spec);
+    if (d == NULL) d = dial_new(s, spec, &tls, err);
     pthread_mutex_unlock(&s->lock);
     dial_tls_destroy(&tls);
     return d;
 }
 
-struct port *rpc_dial_tls(struct rpc_server *s, struct str address, struct str settings,
-                          struct err *err) {
+struct port *dial_get(struct rpc_server *s, const struct dial_spec *spec, struct err *err) {
+    struct str address = spec->address;
     if (address.n == 0 || address.n > ADDRESS_MOST) {
         err_set(err, STATUS_INVALID_ARGUMENT, "an address is host:port, at most %d bytes in all",
                 ADDRESS_MOST);
         return NULL;
     }
-    struct dial *d = get_dial(s, address, settings, err);
+    struct dial *d = get_dial(s, spec, err);
     return d == NULL ? NULL : &d->port;
 }
 
 struct port *rpc_dial(struct rpc_server *s, struct str address, struct err *err) {
-    return rpc_dial_tls(s, address, (struct str){"", 0}, err);
+    return dial_get(s, &(struct dial_spec){.address = address}, err);
+}
+
+struct port *rpc_dial_tls(struct rpc_server *s, struct str address, struct str settings,
+                          struct err *err) {
+    return dial_get(s, &(struct dial_spec){.address = address, .settings = settings}, err);
 }
 
 void dials_release(struct rpc_server *s) {

@@ -13,6 +13,7 @@
 
 #include "rpc/call.h"
 #include "rpc/choice.h"
+#include "rpc/dial_table.h"
 #include "rpc/dial_tls.h"
 
 #define DIAL_NAMES 16 // addresses in a list
@@ -75,7 +76,8 @@ struct dial {
     struct loop_task end;   // the last reference is gone
     // On the loop's thread:
     bool retry_posted;
-    struct map calls;                         // (reply port, number) -> struct dial_call *
+    bool beyond; // connects to no address of this machine or its link
+    struct dial_table calls;
     struct dial_call *waiting, **waiting_end; // for a connection, or for a free stream on one
     struct dial_name names[DIAL_NAMES];
     size_t name_count;
@@ -93,6 +95,7 @@ struct dial {
 struct dial_call {
     struct dial *dial;
     struct dial_call *next; // in dial->waiting
+    struct dial_call *next_in_table;
     bool is_waiting;
     uint64_t failures; // of the dial, when it began to wait
     struct message *
@@ -111,6 +114,14 @@ struct dial_call {
 };
 
 // ---- dial.c
+// What a dial is found by; equal ones are shared.
+struct dial_spec {
+    struct rpc_loop *at; // where it lives; NULL: any loop
+    struct str address;  // as rpc_dial has it
+    struct str settings; // of TLS: dial_tls.h
+    bool beyond;         // whatever its names mean, addresses of this machine or its link are left out
+};
+struct port *dial_get(struct rpc_server *s, const struct dial_spec *spec, struct err *err);
 void dial_again(struct dial *d); // the waiting calls are tried soon
 void dial_wait(struct dial *d, struct dial_call *c);
 void dial_unwait(struct dial *d, struct dial_call *c);

@@ -14,6 +14,7 @@
 // the mapping of HTTP's status (http-grpc-status-mapping.md), a reset by that of its code (PROTOCOL-HTTP2.md), a broken connection as
 // UNAVAILABLE, one that breaks HTTP/2's rules as INTERNAL. On the loop's thread.
 #include "base/clock.h"
+#include "base/pool.h"
 #include "base/random.h"
 #include "msg/metadata.h"
 #include "rpc/dial.h"
@@ -26,18 +27,7 @@
 #define ATTEMPTS 3
 #define HTTP2_CANCEL 0x8 // RFC 9113 section 7
 #define CREDIT_STEP (MSG_WINDOW / 4)
-
-struct call_key { // as the bytes of a map's key
-    struct port *reply;
-    uint64_t number;
-};
-
-static struct str key_of(struct call_key *key, const struct message *m) {
-    memset(key, 0, sizeof *key);
-    key->reply = m->reply;
-    key->number = m->call;
-    return (struct str){(const char *)key, sizeof *key};
-}
+#define FRAME_ON_STACK 1024
 
 // ---- to the caller
 
@@ -71,11 +61,9 @@ static void give_credit(struct dial_call *c) {
 
 void dial_call_delete(struct dial_call *c) {
     struct dial *d = c->dial;
-    struct call_key key;
     loop_timer_clear(d->loop, &c->timer);
     dial_unwait(d, c);
-    if (map_get(&d->calls, key_of(&key, c->request)) == c)
-        map_remove(&d->calls, key_of(&key, c->request));
+    dial_table_remove(&d->calls, c);
     if (c->stream != NULL) c->stream->user = NULL;
     message_delete(c->request);
     message_delete(c->final);
@@ -83,7 +71,7 @@ void dial_call_delete(struct dial_call *c) {
     blob_drop(c->message);
     blob_drop(c->leading);
     intake_destroy(&c->intake);
-    free(c);
+    pool_give_sized(c, sizeof *c);
     port_drop(&d->port);
 }
 
@@ -147,16 +135,15 @@ static void read_kind(struct dial_call *c) {
 }
 
 static struct dial_call *call_of(struct dial *d, struct message *take_request) {
-    struct dial_call *c = calloc(1, sizeof *c);
-    struct call_key key;
-    if (c == NULL || map_put(&d->calls, key_of(&key, take_request), c) < 0) {
-        free(c);
+    struct dial_call *c = pool_take_zeroed(sizeof *c);
+    if (c != NULL) c->request = take_request;
+    if (c == NULL || dial_table_add(&d->calls, c) < 0) {
+        if (c != NULL) pool_give_sized(c, sizeof *c);
         message_refuse(take_request, STATUS_RESOURCE_EXHAUSTED, "no memory for the call");
         return NULL;
     }
     c->dial = d;
     port_hold(&d->port);
-    c->request = take_request;
     c->early_end = &c->early;
     c->timer.fire = on_deadline;
     size_t most = take_request->most;
@@ -166,33 +153,35 @@ static struct dial_call *call_of(struct dial *d, struct message *take_request) {
 }
 
 static void begin(struct dial *d, struct message *take) {
-    struct call_key key;
     if (take->reply == NULL || take->context == NULL ||
-        map_get(&d->calls, key_of(&key, take)) != NULL) {
+        dial_table_find(&d->calls, take->reply, take->call) != NULL) {
         message_refuse(take, STATUS_INTERNAL, "the request cannot be answered");
         return;
     }
     struct dial_call *c = call_of(d, take);
     if (c == NULL) return;
     int64_t deadline = c->request->context->deadline;
-    if (deadline > 0) loop_timer_set(d->loop, &c->timer, deadline);
+    // A call of a front door on this loop has a timer there, which cancels.
+    bool timed = deadline > 0 && take->reply != &d->loop->port;
+    if (timed) loop_timer_set(d->loop, &c->timer, deadline);
     dial_wait(d, c);
 }
 
 // False: the stream cannot take it.
 static bool send_frame(struct dial_call *c, const struct message *m) {
-    unsigned char head[GRPC_FRAME_HEAD];
+    unsigned char frame[GRPC_FRAME_HEAD + FRAME_ON_STACK];
     struct blob *packed = NULL;
     if (m->compress == MSG_COMPRESS_YES) packed = gzip_pack(&c->dial->at->gzip, blob_str(m->body));
     struct blob *body = packed != NULL ? packed : blob_hold(m->body);
-    grpc_frame_head(head, blob_str(body).n, packed != NULL);
-    if (http_send(c->stream, (struct str){(char *)head, sizeof head}) < 0) {
-        blob_drop(body);
-        return false;
-    }
-    if (blob_str(body).n > 0) return http_send_blob(c->stream, body) == 0;
+    struct str message = blob_str(body);
+    bool small = message.n <= FRAME_ON_STACK; // copied, so that it is one piece with its head
+    grpc_frame_head(frame, message.n, packed != NULL);
+    if (small && message.n > 0) memcpy(frame + GRPC_FRAME_HEAD, message.p, message.n);
+    size_t n = GRPC_FRAME_HEAD + (small ? message.n : 0);
+    bool sent = http_send(c->stream, (struct str){(char *)frame, n}) == 0;
+    if (sent && !small) return http_send_blob(c->stream, body) == 0;
     blob_drop(body);
-    return true;
+    return sent;
 }
 
 static bool send_end(struct dial_call *c) {
@@ -245,8 +234,7 @@ void dial_call_message(struct dial *d, struct message *take) {
         begin(d, take);
         return;
     }
-    struct call_key key;
-    struct dial_call *c = map_get(&d->calls, key_of(&key, take));
+    struct dial_call *c = dial_table_find(&d->calls, take->reply, take->call);
     bool to_server = take->kind == MSG_ITEM || take->kind == MSG_END;
     if (c != NULL && to_server && c->streams_out && c->final == NULL) {
         if (c->stream == NULL) {
@@ -287,6 +275,8 @@ static bool put_headers(struct dial_call *c, struct headers *h, char timeout[16]
         size_t n = grpc_timeout_format(timeout, context->deadline - clock_now());
         headers_add(h, "grpc-timeout", (struct str){timeout, n});
     }
+    // A call that comes back to a Mica is known to be deeper by one: servers that call each other in a circle end.
+    headers_add_number(h, "mica-chain", context->chain + 1u);
     head_traceparent(trace, context);
     headers_add(h, "traceparent", (struct str){trace, TRACEPARENT_LENGTH});
     struct str ns = blob_str(context->ns);
@@ -320,6 +310,11 @@ void dial_call_start(struct dial_call *c, struct dial_conn *dc) {
     struct str path = path_of(c->request);
     if (path.n < 2 || path.p[0] != '/') {
         dial_call_fail(c, STATUS_INVALID_ARGUMENT, "the request names no method");
+        return;
+    }
+    if (c->request->context->chain >= MSG_MAX_CHAIN) {
+        dial_call_fail(c, STATUS_RESOURCE_EXHAUSTED,
+                       "calls are 32 deep: do services call each other in a circle?");
         return;
     }
     if (!put_headers(c, h, timeout, trace)) {

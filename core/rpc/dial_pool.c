@@ -92,6 +92,12 @@ static void retire_peer(struct dial *d, struct dial_peer *p) {
     if (p->conns == NULL) free_peer(d, p);
 }
 
+static bool all_local(const struct resolved *list, size_t n) {
+    size_t i = 0;
+    while (i < n && list[i].local) i++;
+    return i == n;
+}
+
 static void on_resolved(void *user, const struct resolved *list, size_t n, const struct err *err) {
     struct dial_name *name = user;
     struct dial *d = name->dial;
@@ -102,11 +108,17 @@ static void on_resolved(void *user, const struct resolved *list, size_t n, const
     } else if (n == 0) { // what is known already stays
         d->failures++;
         d->err = *err;
+    } else if (d->beyond && all_local(list, n)) {
+        d->failures++;
+        err_set(&d->err, STATUS_UNAVAILABLE,
+                "%.200s leads to the server's own machine or its link, and who registered it may not",
+                name->address);
     } else {
         name->resolved = true;
         for (size_t i = 0; i < d->peer_count; i++)
             if (d->peers[i]->name == name) d->choices[i].gone = true;
         for (size_t i = 0; i < n; i++) {
+            if (d->beyond && list[i].local) continue;
             struct dial_peer *p = find_peer(d, name, list[i].address);
             if (p == NULL) add_peer(d, name, list[i].address);
             if (p != NULL) pool_choice(p)->gone = false;

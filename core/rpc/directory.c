@@ -21,6 +21,7 @@ struct version {
     struct pb_pool *pool;
     struct source *source;
     uint32_t generation;
+    bool outside;
     uint64_t order;
     struct map endpoints; // "Group.Method" -> const struct pb_method *
     char name[];
@@ -117,6 +118,7 @@ static struct version *version_new(const struct directory_version *put) {
     v->source = (struct source *)(uintptr_t)put->source;
     v->generation = put->generation;
     v->order = put->order;
+    v->outside = put->outside;
     struct buf endpoint = {0};
     int rc = 0;
     for (size_t i = 0; i < put->pool->service_count && rc == 0; i++) {
@@ -150,6 +152,11 @@ static void chain(struct version **first, struct version *v) {
     *first = v;
 }
 
+static bool runs_here(const struct version *newest, const char *name) {
+    while (newest != NULL && strcmp(newest->name, name) != 0) newest = newest->older;
+    return newest != NULL && !newest->outside;
+}
+
 int directory_put(struct directory *d, const struct directory_version *put) {
     struct version *v = version_new(put);
     if (v == NULL) return -STATUS_RESOURCE_EXHAUSTED;
@@ -158,7 +165,10 @@ int directory_put(struct directory *d, const struct directory_version *put) {
     pthread_mutex_lock(&d->lock);
     if (make_key(d, str_of(put->ns), str_of(put->service))) {
         struct version *newest = map_get(&d->services, buf_str(&d->key));
-        rc = map_put(&d->services, buf_str(&d->key), v); // if it fails the map is as before
+        // If map_put fails the map is as before.
+        rc = put->outside && runs_here(newest, put->version)
+                 ? -STATUS_ALREADY_EXISTS
+                 : map_put(&d->services, buf_str(&d->key), v);
         if (rc == 0) {
             replaced = unchain(&newest, put->version, 0);
             chain(&newest, v);
@@ -261,13 +271,16 @@ static struct version *version_of(struct directory *d, struct str ns, struct str
     return v;
 }
 
+static struct directory_entry entry_of(const struct version *v) {
+    return (struct directory_entry){port_hold(v->port), pb_pool_hold(v->pool), v->source,
+                                    v->generation, v->outside};
+}
+
 int directory_look(struct directory *d, struct str ns, struct str service, struct str version,
                    struct directory_entry *out) {
     pthread_mutex_lock(&d->lock);
     struct version *v = version_of(d, ns, service, version);
-    if (v != NULL)
-        *out = (struct directory_entry){port_hold(v->port), pb_pool_hold(v->pool), v->source,
-                                        v->generation};
+    if (v != NULL) *out = entry_of(v);
     pthread_mutex_unlock(&d->lock);
     return v == NULL ? -STATUS_NOT_FOUND : 0;
 }
@@ -288,8 +301,7 @@ static int find_locked(struct directory *d, struct str ns, struct str service, s
                        version.p, (int)service.n, service.p);
     const struct pb_method *found = map_get(&v->endpoints, endpoint);
     if (found == NULL) return no_endpoint(v, service, endpoint, err);
-    *out = (struct directory_entry){port_hold(v->port), pb_pool_hold(v->pool), v->source,
-                                    v->generation};
+    *out = entry_of(v);
     *method = found;
     return 0;
 }

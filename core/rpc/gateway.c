@@ -306,6 +306,7 @@ static void begin(struct request *r, struct blob *account, enum body_kind kind) 
     }
     c->body_kind = (uint8_t)kind;
     c->encoding.encoding = kind == BODY_PROTO ? MSG_PROTO : MSG_JSON;
+    c->transcoded = r->route->outside && kind != BODY_PROTO;
 }
 
 void gateway_head(struct request *r) {

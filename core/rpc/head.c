@@ -11,13 +11,12 @@
 #include "base/random.h"
 #include "msg/metadata.h"
 
-#include <stdio.h>
-
 enum kind {
     KIND_PLAIN,
     KIND_TYPE,
     KIND_NS,
     KIND_VERSION,
+    KIND_CHAIN,
     KIND_OLD_NS,
     KIND_TIMEOUT,
     KIND_ENCODING,
@@ -31,6 +30,7 @@ enum kind {
 static enum kind kind_of(struct str name) {
     switch (name.n) {
     case 6: return str_is(name, "origin") ? KIND_ORIGIN : KIND_PLAIN;
+    case 10: return str_is(name, "mica-chain") ? KIND_CHAIN : KIND_PLAIN;
     case 11: return str_is(name, "traceparent") ? KIND_TRACE : KIND_PLAIN;
     case 12:
         if (str_is(name, "content-type")) return KIND_TYPE;
@@ -48,6 +48,17 @@ static enum kind kind_of(struct str name) {
     }
 }
 
+// One or two digits; what is not counts as none.
+static uint8_t read_chain(struct str text) {
+    unsigned n = 0;
+    if (text.n == 0 || text.n > 2) return 0;
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] < '0' || text.p[i] > '9') return 0;
+        n = n * 10 + (unsigned)(text.p[i] - '0');
+    }
+    return (uint8_t)n;
+}
+
 void head_read(struct head *h, const struct http_header *headers, size_t count) {
     struct str old_ns = {"", 0};
     *h = (struct head){.ns = {NULL, 0}};
@@ -57,6 +68,7 @@ void head_read(struct head *h, const struct http_header *headers, size_t count) 
         case KIND_TYPE: h->content_type = value; break;
         case KIND_NS: h->ns = value; break;
         case KIND_VERSION: h->version = value; break;
+        case KIND_CHAIN: h->chain = read_chain(value); break;
         case KIND_OLD_NS: old_ns = value; break;
         case KIND_TIMEOUT: h->timeout = value; break;
         case KIND_ENCODING: h->encoding = value; break;
@@ -126,7 +138,16 @@ size_t grpc_timeout_format(char out[16], int64_t nanoseconds) {
     while (unit + 1 < UNIT_COUNT && nanoseconds / UNITS[unit].nanoseconds >= 99999999) unit++;
     int64_t n =
         nanoseconds / UNITS[unit].nanoseconds + (nanoseconds % UNITS[unit].nanoseconds != 0);
-    return (size_t)snprintf(out, 16, "%d%c", (int)n, UNITS[unit].letter);
+    char digits[12];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    size_t length = sizeof digits - at;
+    memcpy(out, digits + at, length);
+    out[length] = UNITS[unit].letter;
+    return length + 1;
 }
 
 // ---- traces

@@ -12,6 +12,7 @@ struct head {
     struct str timeout;     // grpc-timeout
     struct str encoding;    // grpc-encoding
     struct str traceparent; // W3C Trace Context
+    uint8_t chain;          // mica-chain: how many calls deep
     struct str origin;      // browsers only, as the next one
     struct str fetch_site;
 };

@@ -44,6 +44,7 @@ static struct route *route_new(const char *door, const RouteProto *r,
                             .pool = entry->pool,
                             .method = method,
                             .public = r->public_,
+                            .outside = entry->outside,
                             .generation = entry->generation,
                             .series = call_series(door, str_of(r->namespace_), str_of(r->service),
                                                   str_of(r->endpoint))};

@@ -22,6 +22,7 @@ struct directory_entry { // what a lookup gives: the caller drops port and pool
     struct pb_pool *pool;
     struct source *source; // opaque here; kept alive by the port
     uint32_t generation;
+    bool outside;
 };
 
 struct directory *directory_new(void);
@@ -37,8 +38,10 @@ struct directory_version {
     uint32_t generation;
     // A lookup without version finds the one with the highest order; of equal ones, the newest.
     uint64_t order;
+    bool outside; // runs elsewhere and speaks the wire form only
 };
-// Replaces the same version. 0 or -STATUS_RESOURCE_EXHAUSTED.
+// Replaces the same version. 0, -STATUS_RESOURCE_EXHAUSTED, or -STATUS_ALREADY_EXISTS: what runs here is not replaced by
+// what runs outside.
 int directory_put(struct directory *d, const struct directory_version *put);
 void directory_remove(struct directory *d, const char *ns, const char *service,
                       const char *version);
@@ -67,6 +70,7 @@ struct route {
     struct str endpoint; // "Posts.Save"
     struct str prefix;   // api only, see core.proto
     bool public;
+    bool outside; // its port takes and gives wire only (transcode.h)
     uint32_t generation;
     uint32_t series; // what its calls count as, see stats.h
 };

@@ -3,7 +3,8 @@
 local core = ...
 
 local DEPTH = 6 -- of described messages
-local MAX_VALUES = 2000 -- of one endpoint
+local MAX_VALUES = 2000 -- of one message
+local MAX_TOTAL = 10000 -- of a definition: messages beyond are named only
 
 local describe_fields
 
@@ -42,8 +43,12 @@ function describe_fields(message, depth, open, budget)
   return values
 end
 
-local function describe_message(message)
-  return { name = message:match("[^.]+$"), type = message, values = describe_fields(message, 1, {}, { left = MAX_VALUES }) }
+local function describe_message(message, total)
+  local budget = { left = math.min(MAX_VALUES, total.left) }
+  local before = budget.left
+  local values = describe_fields(message, 1, {}, budget)
+  total.left = total.left - (before - budget.left)
+  return { name = message:match("[^.]+$"), type = message, values = values }
 end
 
 local function show(value) return type(value) == "string" and ("%q"):format(value) or tostring(value) end
@@ -77,7 +82,7 @@ local function describe_rules(rules)
   return texts
 end
 
-local function describe_method(method)
+local function describe_method(method, total)
   return {
     name = method.endpoint,
     path = method.path,
@@ -87,17 +92,17 @@ local function describe_method(method)
     hidden = method.hidden or false,
     deadline = method.deadline or 0,
     description = method.comment or "",
-    request = describe_message(method.input),
-    response = describe_message(method.output),
+    request = describe_message(method.input, total),
+    response = describe_message(method.output, total),
     http = method.http or "",
     rules = describe_rules(method.rules),
   }
 end
 
 return function(d)
-  local endpoints = {}
+  local endpoints, total = {}, { left = MAX_TOTAL }
   for _, service in ipairs(d.services) do
-    for _, method in ipairs(service.methods) do endpoints[#endpoints + 1] = describe_method(method) end
+    for _, method in ipairs(service.methods) do endpoints[#endpoints + 1] = describe_method(method, total) end
   end
   local limits = d.limits
   return core.encode("mica.core.v1.Definition", {

@@ -16,7 +16,7 @@ local routes = {}
 -- Until identity is built: who calls from this machine is the administrator of the namespace that it names.
 local LOOPBACK = { id = "admin", name = "admin", type = "user", scopes = { "admin" } }
 
--- The doors lead to what runs on this server.
+-- What runs on this server; its paths come before those of services that run elsewhere.
 local function is_here(service)
   for _, node in ipairs(service.nodes) do
     if node.address == "" then return true end
@@ -40,7 +40,7 @@ function routes.follow(options)
     if not service then return end
     local key = service.namespace .. "\0" .. service.name
     local versions = services[key] or {}
-    versions[service.version] = event.type ~= "DELETED" and is_here(service) and service or nil
+    versions[service.version] = event.type ~= "DELETED" and service or nil
     services[key] = next(versions) and versions or nil
   end
 
@@ -58,21 +58,29 @@ function routes.follow(options)
   end
 
   -- A call that names no version goes to the one with the highest order; the others' routes are for calls that name them.
+  local function compile_service(all, taken, versions)
+    local first
+    for _, service in mica.sorted(versions) do
+      if not first or service.order > first.order then first = service end
+    end
+    add(all, taken, options.compile(first))
+    for _, service in mica.sorted(versions) do
+      if service ~= first then
+        for _, route in ipairs(options.compile(service)) do
+          route.by_version = true
+          table.insert(all, route)
+        end
+      end
+    end
+    return first
+  end
+
   local function compile_all()
     local all, taken, newest = {}, {}, {}
-    for _, versions in mica.sorted(services) do
-      local first
-      for _, service in mica.sorted(versions) do
-        if not first or service.order > first.order then first = service end
-      end
-      table.insert(newest, first)
-      add(all, taken, options.compile(first))
-      for _, service in mica.sorted(versions) do
-        if service ~= first then
-          for _, route in ipairs(options.compile(service)) do
-            route.by_version = true
-            table.insert(all, route)
-          end
+    for _, here in ipairs { true, false } do
+      for _, versions in mica.sorted(services) do
+        if is_here(select(2, next(versions))) == here then
+          table.insert(newest, compile_service(all, taken, versions))
         end
       end
     end

@@ -49,7 +49,7 @@ class Registry(harness.Case):
         self.p = Platform(self.server)
         self.addCleanup(self.p.close)
 
-    def outside(self, name="elsewhere", version="1", ttl=0, address="10.0.0.7:9000", **fields):
+    def outside(self, name="elsewhere", version="1", ttl=0, address="127.0.0.1:1", **fields):
         service = registry.Service(name=name, version=version, nodes=[registry.Node(id="n1", address=address)])
         return self.p.call(self.p.registry.Register, registry.RegisterRequest(service=service, ttl=ttl, **fields))
 
@@ -134,7 +134,7 @@ class Registry(harness.Case):
         self.outside(descriptors=data, protos=protos)
         self.addCleanup(self.leave)
         [service] = self.get("elsewhere")
-        self.assertEqual((service.nodes[0].address, service.nodes[0].health), ("10.0.0.7:9000", registry.SERVING))
+        self.assertEqual((service.nodes[0].address, service.nodes[0].health), ("127.0.0.1:1", registry.SERVING))
         self.assertEqual(self.contract("elsewhere")[1], protos)
 
     def test_outside_without_contract(self):
@@ -183,7 +183,7 @@ class Registry(harness.Case):
             self.outside("several", version)
             self.addCleanup(self.leave, "several", version)
         self.assertEqual([s.version for s in self.get("several")], ["2", "1"])
-        self.outside("several", "1", address="10.0.0.8:9000")  # it keeps its place
+        self.outside("several", "1", address="127.0.0.1:2")  # it keeps its place
         self.assertEqual([s.version for s in self.get("several")], ["2", "1"])
 
     # ---- watching

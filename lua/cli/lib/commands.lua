@@ -25,6 +25,8 @@ commands.groups = {
     { "kill", "Stop services." },
     { "scale", "Change the number of instances." },
     { "debug", "Show health and statistics." },
+    { "register", "Put a service that runs elsewhere behind the server." },
+    { "deregister", "Take such a service out." },
   },
   {
     title = "Calling",

@@ -119,7 +119,7 @@ static void put_at(struct directory *d, const char *version, uint32_t generation
     struct port *port = &first.port;
     assert_int_equal(
         directory_put(d, &(struct directory_version){"mica", "echo", version, port, pool, NULL,
-                                                     &first, generation, order}),
+                                                     &first, generation, order, false}),
         0);
 }
 
@@ -224,6 +224,38 @@ static void test_threads(void **state) {
     assert_int_equal(atomic_load(&first.port.refs), 1);
 }
 
+static int put_outside(struct directory *d, const char *version, struct port *port) {
+    return directory_put(d, &(struct directory_version){.ns = "mica",
+                                                        .service = "echo",
+                                                        .version = version,
+                                                        .port = port,
+                                                        .pool = pool,
+                                                        .generation = 9,
+                                                        .outside = true});
+}
+
+static void test_outside_replaces_nothing_here(void **state) {
+    (void)state;
+    struct directory *d = directory_new();
+    struct directory_entry e;
+    assert_int_equal(put_version(d, "mica", "echo", "v1", &first.port, pool, NULL, NULL, 1), 0);
+    assert_int_equal(put_outside(d, "v1", &second.port), -STATUS_ALREADY_EXISTS);
+    assert_int_equal(put_outside(d, "v2", &second.port), 0);
+    assert_int_equal(put_outside(d, "v2", &second.port), 0); // itself it does
+    assert_int_equal(find(d, "mica", "echo", "v1", "Echo.Say", &e, NULL), 0);
+    assert_ptr_equal(e.port, &first.port);
+    assert_false(e.outside);
+    drop(&e);
+    assert_int_equal(find(d, "mica", "echo", "v2", "Echo.Say", &e, NULL), 0);
+    assert_true(e.outside);
+    drop(&e);
+    assert_int_equal(put_version(d, "mica", "echo", "v2", &first.port, pool, NULL, NULL, 2), 0);
+    assert_int_equal(find(d, "mica", "echo", "v2", "Echo.Say", &e, NULL), 0);
+    assert_false(e.outside); // what runs here takes its place
+    drop(&e);
+    directory_delete(d);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_finds_with_references_of_its_own, set_up_ports,
@@ -236,6 +268,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_only_own_files_are_endpoints, set_up_ports,
                                         tear_down_ports),
         cmocka_unit_test_setup_teardown(test_threads, set_up_ports, tear_down_ports),
+        cmocka_unit_test_setup_teardown(test_outside_replaces_nothing_here, set_up_ports,
+                                        tear_down_ports),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -36,7 +36,7 @@ static inline int put_version(struct directory *d, const char *ns, const char *s
                               bool (*owns)(const void *, struct str), const void *source,
                               uint32_t generation) {
     return directory_put(d, &(struct directory_version){ns, service, version, port, pool, owns,
-                                                        source, generation, 0});
+                                                        source, generation, 0, false});
 }
 
 static inline struct pb_pool *echo_pool(void) {
