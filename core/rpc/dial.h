@@ -119,7 +119,7 @@ struct dial_spec {
     struct rpc_loop *at; // where it lives; NULL: any loop
     struct str address;  // as rpc_dial has it
     struct str settings; // of TLS: dial_tls.h
-    bool beyond;         // whatever its names mean, addresses of this machine or its link are left out
+    bool beyond; // whatever its names mean, addresses of this machine or its link are left out
 };
 struct port *dial_get(struct rpc_server *s, const struct dial_spec *spec, struct err *err);
 void dial_again(struct dial *d); // the waiting calls are tried soon

@@ -110,9 +110,10 @@ static void on_resolved(void *user, const struct resolved *list, size_t n, const
         d->err = *err;
     } else if (d->beyond && all_local(list, n)) {
         d->failures++;
-        err_set(&d->err, STATUS_UNAVAILABLE,
-                "%.200s leads to the server's own machine or its link, and who registered it may not",
-                name->address);
+        err_set(
+            &d->err, STATUS_UNAVAILABLE,
+            "%.200s leads to the server's own machine or its link, and who registered it may not",
+            name->address);
     } else {
         name->resolved = true;
         for (size_t i = 0; i < d->peer_count; i++)

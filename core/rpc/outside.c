@@ -58,9 +58,8 @@ struct port *rpc_outside(struct rpc_server *s, const struct outside_options *opt
     o->drop = options->drop;
     o->server = s;
     for (; o->count < s->loop_count; o->count++) {
-        struct dial_spec spec = {.at = &s->loops[o->count],
-                                 .address = options->addresses,
-                                 .beyond = !options->local};
+        struct dial_spec spec = {
+            .at = &s->loops[o->count], .address = options->addresses, .beyond = !options->local};
         o->dials[o->count] = dial_get(s, &spec, err);
         if (o->dials[o->count] == NULL) {
             port_drop(&o->port);

@@ -317,7 +317,7 @@ return mica.service { handlers = { Front = {} } }
         self.assertEqual((answer["header"]["x-many"], answer["header"]["x-raw-bin"]), (["a", "b"], 2))
         self.assertEqual(answer["trailer"], {"x-last": "t"})
         sent = [(k, v) for k, v in self.main.metadata if k.startswith(("x-", "mica-"))]  # where we live is not told
-        self.assertEqual(sorted(sent), [("x-all", "calls"), ("x-own", "a"), ("x-own", "b")])
+        self.assertEqual(sorted(sent), [("mica-chain", "2"), ("x-all", "calls"), ("x-own", "a"), ("x-own", "b")])
         self.assertEqual(self.run_it("metadata"), {"many": ["a", "b"], "raw": 2, "one": "1", "last": "t"})
         sent = [(k, v) for k, v in self.main.metadata if k.startswith("x-")]
         self.assertEqual(sorted(sent), [("x-all", "calls"), ("x-b-bin", b"\0\1"), ("x-list", "1"), ("x-list", "2")])

@@ -20,10 +20,33 @@ from outside_backend import Outside, Process, echo, retry, slowly
 CODE = grpc.StatusCode
 
 
+REGISTRANT = """local mica = require "mica"
+local Registrant = {}
+local registry = mica.client "registry"
+function Registrant.Try(_, req)
+  local node = { address = "127.0.0.1:1" }
+  local _, err = mica.try(function()
+    return registry.Register({ service = { name = "theirs", version = "1", namespace = req.text, nodes = { node } } })
+  end)
+  return { text = err and err.code or "OK" }
+end
+return mica.service { handlers = { Registrant = Registrant }, public = true, uses = { call = { "registry" } } }
+"""
+REGISTRANT_PROTO = """syntax = "proto3";
+package registrant;
+service Registrant { rpc Try(Text) returns (Text); }
+message Text { string text = 1; }
+"""
+
+
 class Registration(Outside):
     """Contracts, names, addresses, time."""
 
-    services = [harness.EXAMPLES / "helloworld"]
+    @classmethod
+    def setUpClass(cls):
+        registrant = harness.write_service(harness.work_folder("services"), "registrant", REGISTRANT_PROTO, REGISTRANT)
+        cls.services = [harness.EXAMPLES / "helloworld", registrant]
+        super().setUpClass()
 
     def contract(self, name="echo"):
         return self.p.call(self.p.registry.GetContract, registry.GetContractRequest(name=name))
@@ -273,6 +296,11 @@ class Registration(Outside):
         from_web = {"Origin": "https://elsewhere.example", "Sec-Fetch-Site": "cross-site"}
         body = {"service": {"name": "x", "version": "1", "nodes": [{"address": "10.0.0.1:1"}]}}
         self.assertIn(self.server.post("/registry/register", body, from_web).status, (401, 403))
+        # A service acts for whoever asks it, and in his namespace.
+        self.assertEqual(self.server.post("/registrant/try", {}, from_web).json["text"], "UNAUTHENTICATED")
+        self.assertEqual(self.server.post("/registrant/try", {"text": "other"}).json["text"], "PERMISSION_DENIED")
+        self.assertEqual(self.server.post("/registrant/try", {}).json["text"], "OK")
+        self.leave("theirs")
 
 
 class HostileReflection(outside_backend.Reflection):
