@@ -471,7 +471,7 @@ static void begin_reading(struct conn *c) {
 static void on_timer(struct loop *loop, struct loop_timer *timer) {
     struct conn *c = (struct conn *)((char *)timer - offsetof(struct conn, timer));
     int64_t now = loop->state->now;
-    if (conn_unread(c)) {
+    if (conn_unread(c, now)) {
         conn_log_abuse(c, ABUSE_UNREAD, "");
         abuse_remember(conn_peer(c), now);
         conn_close(c);

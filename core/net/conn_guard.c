@@ -14,8 +14,9 @@
 #include "net/abuse.h"
 
 #define SLICE (NS_PER_MS / 16)
-// Answers that wait for a peer that has not read a step of them from one look of the timer to the next (which are up to
-// ten seconds apart) are thrown away, with the connection. Less than that may wait for ever.
+// Answers that wait for a peer that has not read a step of them between two looks of the timer, which are this long apart or
+// longer, are thrown away, with the connection. Less than that may wait for ever.
+#define UNREAD_TIME (5 * NS_PER_SECOND)
 #define UNREAD_MAX (8 * 1024 * 1024)
 #define UNREAD_STEP (64 * 1024)
 #define READ_LEAST 512
@@ -53,9 +54,10 @@ void conn_slice_adapt(struct conn *c, int64_t flushed) {
 }
 
 // Is very much waiting for a peer that has hardly read since the timer last looked?
-bool conn_unread(struct conn *c) {
+bool conn_unread(struct conn *c, int64_t now) {
     struct http_session *h = c->session;
-    if (h == NULL || c->ending) return false;
+    if (h == NULL || c->ending || now - c->looked < UNREAD_TIME) return false;
+    c->looked = now;
     bool reads = h->sent - c->sent_before >= UNREAD_STEP;
     c->sent_before = h->sent;
     return h->queued > UNREAD_MAX && !reads;

@@ -47,7 +47,8 @@ struct conn {
     unsigned read_size;   // how much is read at a time
     bool busy_reader;     // a full buffer was read in this turn, in `spent` nanoseconds
     int64_t spent;
-    uint64_t sent_before; // session->sent when the timer last looked
+    uint64_t sent_before; // session->sent when conn_unread last looked
+    int64_t looked;       // ... and when that was
     size_t unsent;        // bytes that libuv holds
     // keepalive.c's
     int64_t pinged;    // when the last PING was sent; 0: none was
@@ -93,7 +94,7 @@ void conn_judge(struct conn *c); // has the session given its peer up?
 void conn_slice_end(struct conn *c, int64_t spent);
 void conn_slice_adapt(struct conn *c, int64_t flushed);
 // Is very much waiting for a peer that has hardly read since this was asked last?
-bool conn_unread(struct conn *c);
+bool conn_unread(struct conn *c, int64_t now);
 
 // ---- connect.c, for conn_tls.c
 void connect_ready(struct conn *c); // the handshake of a connection that is being made is complete

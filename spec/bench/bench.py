@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures Mica beside its peers, in turn, in one run. What is measured: the modules of the same names.
 
-usage: bench.py unary [--rounds N] [--requests N]    a greeting, beside nghttpd and gRPC C++ (unary.py)
+usage: bench.py unary [--rounds N] [--requests N]    a greeting, beside nghttpd, gRPC C++ and grpc-go (unary.py)
        bench.py proxy [--rounds N] [--requests N]    the same through the proxy to a server elsewhere, beside nginx (proxy.py)
+       bench.py streams [--rounds N]                 small messages of a server stream (streams.py)
+       bench.py idle                                 memory of idle connections (idle.py)
+       bench.py memory                               memory after one and after ten million calls (memory.py)
        bench.py start [--rounds N]                   start and memory (start.py)
 
 The first figure is requests per CPU-second of the server: user and system time over all its threads, from /proc/PID/stat. Then
@@ -18,13 +21,13 @@ import shutil
 
 import peers
 
-ROUNDS = {"unary": 3, "proxy": 3, "start": 10}
+ROUNDS = {"unary": 5, "proxy": 5, "streams": 5, "idle": 1, "memory": 1, "start": 10}
 
 
 def main():
     parser = argparse.ArgumentParser(prog="tools/bench")
     parser.add_argument("what", choices=sorted(ROUNDS))
-    parser.add_argument("--rounds", type=int, help="default: 3; 10 for start")
+    parser.add_argument("--rounds", type=int, help="default: 5; 10 for start")
     parser.add_argument("--requests", type=int, default=300_000, help="of each load and round")
     args = parser.parse_args()
     args.rounds = args.rounds or ROUNDS[args.what]

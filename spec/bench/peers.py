@@ -14,7 +14,7 @@ import time
 import grpc
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-MICA, GRPC_CPP = ROOT / "build/mica", ROOT / "build/bench/grpc_cpp_server"
+MICA, BUILT = ROOT / "build/mica", ROOT / "build/bench"
 TICKS = os.sysconf("SC_CLK_TCK")
 GREETING = b"\n\x09Hello Ada"  # a CallResponse
 CALL = "/helloworld.Helloworld/Call"
@@ -77,19 +77,24 @@ class Peer:
         if answer != GREETING:
             sys.exit(f"bench: {self.name} answers {answer!r}")
 
-    def load(self, connections, streams, requests):
+    def h2load(self, connections, streams, requests, *more):
+        """One run of h2load; what it printed. Every request must succeed."""
+        done = subprocess.run(
+            [*self.client_pin, "h2load", "-n", str(requests), "-c", str(connections), "-m", str(streams), "-t", "1",
+             "-d", str(WORK / "body"), "-H", "content-type: application/grpc", "-H", "te: trailers", *more,
+             f"http://127.0.0.1:{self.port}{self.path}"], capture_output=True, text=True)
+        if f"{requests} succeeded, 0 failed" not in done.stdout:
+            sys.exit(f"bench: {self.name}: not every request succeeded:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def load(self, connections, streams, requests, *more):
         """One run of h2load: (per CPU-second, per second, p50, p99), latencies in microseconds."""
         log = WORK / "h2load.log"
         log.unlink(missing_ok=True)
         before = cpu_seconds(self.process.pid)
-        done = subprocess.run(
-            [*self.client_pin, "h2load", "-n", str(requests), "-c", str(connections), "-m", str(streams), "-t", "1",
-             "-d", str(WORK / "body"), "-H", "content-type: application/grpc", "-H", "te: trailers", f"--log-file={log}",
-             f"http://127.0.0.1:{self.port}{self.path}"], capture_output=True, text=True)
+        output = self.h2load(connections, streams, requests, f"--log-file={log}", *more)
         cpu = cpu_seconds(self.process.pid) - before
-        if f"{requests} succeeded, 0 failed" not in done.stdout:
-            sys.exit(f"bench: {self.name}: not every request succeeded:\n{done.stdout}{done.stderr}")
-        rate = float(re.search(r"([\d.]+) req/s", done.stdout).group(1))
+        rate = float(re.search(r"([\d.]+) req/s", output).group(1))
         times = sorted(int(line.split("\t")[2]) for line in log.read_text().splitlines())
         return requests / max(cpu, 1 / TICKS), rate, times[len(times) // 2], times[len(times) * 99 // 100]
 
@@ -113,7 +118,11 @@ def mica(name, args=(), path="/"):
 
 
 def grpc_cpp():
-    return Peer("grpc C++, callback", [str(GRPC_CPP), "127.0.0.1:0"], r"ready (\d+)", CALL)
+    return Peer("grpc C++, callback", [str(BUILT / "grpc_cpp_server"), "127.0.0.1:0"], r"ready (\d+)", CALL)
+
+
+def grpc_go():
+    return Peer("grpc-go", [str(BUILT / "grpc_go_server"), "127.0.0.1:0"], r"ready (\d+)", CALL)
 
 
 def middle(rows):
