@@ -213,6 +213,7 @@ static void feed(struct conn *c, struct str bytes) {
 // The first bytes of an accepted connection have told its version, or ALPN has.
 static void begin(struct conn *c, bool http2, struct str first, struct str rest) {
     const struct door *door = c->door;
+    assert(door != NULL);
     struct http_session *h = http2 ? http2_server_new(door->events, &door->limits, door->user)
                                    : http1_server_new(door->events, &door->limits, door->user);
     if (h == NULL) {

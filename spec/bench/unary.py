@@ -2,7 +2,7 @@
 """A greeting by gRPC: Mica with the Lua handler of examples/helloworld, nghttpd with a static file of the same size (no gRPC:
 what HTTP/2 alone costs), gRPC's C++ library with its callback API, and grpc-go, each under the same h2load command.
 
-Then the latency at half load: Mica and nghttpd, each asked at half the rate that Mica reached at 8 x 32, and of a lone caller."""
+Then the latency at half load: Mica and nghttpd, each asked at half the rate that it reached at 8 x 32, and of a lone caller."""
 
 import sys
 
@@ -30,7 +30,6 @@ def measure(everyone, args):
     """Rows by load and server, and by server the memory and, of the first two, (p50, p99) at half load."""
     runs, memory, half = {}, {}, {}
     for round_number in range(args.rounds):
-        rate = None
         for peer in everyone:
             with peer:
                 peer.check()
@@ -39,9 +38,8 @@ def measure(everyone, args):
                     result = peer.load(connections, streams, max(int(args.requests * share), 100))
                     runs.setdefault((connections, streams), {}).setdefault(peer.name, []).append(result)
                 memory[peer.name] = peers.resident(peer.process.pid)
-                rate = rate or runs[8, 32][peer.name][-1][1] / 2
                 if peer in everyone[:2]:
-                    a_connection = int(rate / 8)
+                    a_connection = int(runs[8, 32][peer.name][-1][1] / 2 / 8)
                     half.setdefault(peer.name, []).append(peer.load(8, 32, a_connection * 8 * 3, f"--rps={a_connection}")[2:])
         print(f"round {round_number + 1} of {args.rounds}", file=sys.stderr)
     return runs, memory, half
