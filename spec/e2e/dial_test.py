@@ -468,7 +468,7 @@ return mica.service { handlers = { Front = {} } }
 
     def test_rude_answers(self):
         cases = {
-            "good": None, "pieces": None, "goaway and answer": None,
+            "good": None, "pieces": None, "goaway and answer": None, "goaway storm": "INTERNAL",
             "http 401": "UNAUTHENTICATED", "http 403": "PERMISSION_DENIED", "http 404": "UNIMPLEMENTED",
             "http 429": "UNAVAILABLE", "http 500": "UNKNOWN", "http 502": "UNAVAILABLE", "http 503": "UNAVAILABLE",
             "no grpc": "UNKNOWN", "no trailers": "UNKNOWN", "trailers only": "NOT_FOUND", "strange status": "UNKNOWN",
