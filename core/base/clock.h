@@ -13,4 +13,5 @@ int64_t clock_unix(void);       // wall clock, nanoseconds since 1970
 int64_t clock_thread_cpu(void); // CPU time of the calling thread, nanoseconds
 clockid_t
 clock_thread_id(void); // what clock_read takes to tell that time on another thread; 0: none
+static inline int64_t clock_earlier(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t clock_read(clockid_t id); // 0 for none, and when the thread has ended

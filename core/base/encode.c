@@ -157,3 +157,14 @@ size_t utf8_put(char out[4], uint32_t c) {
     out[3] = (char)(0x80 | (c & 63));
     return 4;
 }
+
+size_t decimal_put(char out[DECIMAL_MAX], uint64_t n) {
+    char digits[DECIMAL_MAX];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    memcpy(out, digits + at, sizeof digits - at);
+    return sizeof digits - at;
+}

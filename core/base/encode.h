@@ -17,4 +17,7 @@ void percent_encode_message(struct buf *out, struct str text);
 void percent_decode(struct buf *out, struct str text, bool plus_is_space);
 
 bool utf8_valid(struct str text); // no surrogates, no overlong forms, at most U+10FFFF
+// The digits of n into `out`; how many.
+#define DECIMAL_MAX 20
+size_t decimal_put(char out[DECIMAL_MAX], uint64_t n);
 size_t utf8_put(char out[4], uint32_t code_point); // bytes written, 1 to 4

@@ -24,9 +24,8 @@ bool log_wants(enum log_level level) {
 void log_set_sink(struct log_sink *sink) { atomic_store(&sink_now, sink); }
 
 int log_level_parse(const char *name) {
-    if (strcmp(name, "info") == 0) return LOG_INFO; // what services log most
-    for (int i = LOG_TRACE; i <= LOG_OFF; i++) {
-        if (strcasecmp(NAMES[i], name) == 0) return i;
+    for (int i = LOG_TRACE; i <= LOG_OFF; i++) { // each has a first letter of its own
+        if (NAMES[i][0] == (name[0] & ~0x20) && strcasecmp(NAMES[i], name) == 0) return i;
     }
     return -1;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Addresses: from text to sockets' addresses and back. Resolving blocks and is for the start of the
-// server; connections resolve with libuv's threads (connect.c).
+// server; connections resolve with libuv's threads (resolve.c).
 #include "net/address.h"
 
 #include "net/conn.h"
@@ -9,6 +9,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static bool port_valid(const char *text) {
     long n = 0;
@@ -51,6 +52,28 @@ int address_split(const char *text, struct address *out, struct err *err) {
 int address_check(const char *address, struct err *err) {
     struct address split;
     return address_split(address, &split, err);
+}
+
+int address_literal(const char *text, struct sockaddr_storage *out, struct err *err) {
+    struct address a;
+    int rc = address_split(text, &a, err);
+    if (rc < 0) return rc;
+    struct sockaddr_in *in = (struct sockaddr_in *)out;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)out;
+    in_port_t port =
+        htons((uint16_t)strtoul(a.port, NULL, 10)); // digits, as address_split has seen
+    memset(out, 0, sizeof *out);
+    if (inet_pton(AF_INET, a.host, &in->sin_addr) == 1) {
+        in->sin_family = AF_INET;
+        in->sin_port = port;
+    } else if (inet_pton(AF_INET6, a.host, &in6->sin6_addr) == 1) {
+        in6->sin6_family = AF_INET6;
+        in6->sin6_port = port;
+    } else {
+        return err_set(err, STATUS_INVALID_ARGUMENT, "address %s is no IP address with a port",
+                       text);
+    }
+    return 0;
 }
 
 int address_resolve(const char *text, struct addrinfo **out, struct err *err) {

@@ -16,6 +16,8 @@ struct address {
 // "127.0.0.1:8080", "[::1]:8080", ":8080", "name:8080". 0, or -STATUS_INVALID_ARGUMENT with what is
 // wrong.
 int address_split(const char *text, struct address *out, struct err *err);
+// An IP address and its port, without asking anybody. 0, or -STATUS_INVALID_ARGUMENT.
+int address_literal(const char *text, struct sockaddr_storage *out, struct err *err);
 // All addresses of the name, blocking. Free with freeaddrinfo.
 int address_resolve(const char *text, struct addrinfo **out, struct err *err);
 // "127.0.0.1:8080" or "[::1]:8080" into `out`; its length.

@@ -291,8 +291,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
     struct conn *c = stream->data;
     struct str bytes = {buf->base, n > 0 ? (size_t)n : 0};
     if (n == 0) return;
-    if (n > 0) counter_add(c->door != NULL ? COUNTER_RECEIVED : COUNTER_CLIENT_RECEIVED, n);
     if (n > 0) {
+        counter_add(c->door != NULL ? COUNTER_RECEIVED : COUNTER_CLIENT_RECEIVED, n);
         bool full = (size_t)n == buf->len;
         int64_t began = full ? clock_now() : 0;
         if (c->tls == NULL) {
@@ -436,14 +436,12 @@ void conns_close_all(struct loop *loop) {
 
 // ---- time
 
-static int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
-
 // A door without a limit (0) is looked at once an hour.
 static int64_t limit(int64_t timeout) { return timeout > 0 ? timeout : 3600 * NS_PER_SECOND; }
 
 static int64_t period(const struct door *door) {
-    int64_t waits = earlier(limit(door->head_timeout), limit(door->idle_timeout));
-    return earlier(waits, earlier(limit(door->ping_interval), limit(door->max_age)));
+    int64_t waits = clock_earlier(limit(door->head_timeout), limit(door->idle_timeout));
+    return clock_earlier(waits, clock_earlier(limit(door->ping_interval), limit(door->max_age)));
 }
 
 // When this connection has waited long enough for what it waits for; INT64_MAX: it is not waiting
@@ -482,7 +480,7 @@ static void on_timer(struct loop *loop, struct loop_timer *timer) {
     if (c->is_closed) return;
     int64_t at = due(c);
     if (at > now) {
-        at = earlier(earlier(at, keepalive_due(c)), now + period(c->door));
+        at = clock_earlier(clock_earlier(at, keepalive_due(c)), now + period(c->door));
         if (loop_timer_set(loop, timer, at) < 0) conn_close(c);
         return;
     }

@@ -49,11 +49,11 @@ int address_check(const char *address,
                   struct err *err); // "host:port"? 0 or -STATUS_INVALID_ARGUMENT
 
 // ---- connections: on their loop's thread
-// Connects to "host:port" and makes an HTTP/2 client session (prior knowledge, RFC 9113 section 3.3; over TLS by ALPN).
+// Connects to an IP address and port ("127.0.0.1:80", "[::1]:80": see resolve.h) and makes an HTTP/2 client session (prior knowledge, RFC 9113 section 3.3; over TLS by ALPN).
 // `done` is called once, on the loop's thread: with the connection, or NULL and a status with a text.
 struct conn_tls { // NULL or without a context: no TLS. All of it is borrowed during conn_connect
     struct tls_context *context;
-    const char *host; // whom the certificate must be for; NULL or "": the address's host
+    const char *host; // whom the certificate must be for
 };
 typedef void (*conn_done)(struct loop *loop, void *user, struct conn *conn, const struct err *err);
 void conn_connect(struct loop *loop, const char *address, const struct conn_tls *tls,

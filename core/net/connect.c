@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Connecting to another server: resolve (on libuv's threads), try the addresses one after the
-// other, shake hands where there is TLS, make an HTTP/2 client session. The time limit is for all of
-// it. A server that was reached and whose handshake fails is the answer: no other address is tried.
+// Connecting to an IP address of another server (resolve.h knows what a name means): shaking hands
+// where there is TLS, making an HTTP/2 client session. The time limit is for all of it.
 //
-// A `connecting` lives from conn_connect until libuv has called back for everything begun; `done`
-// is called once and never from inside conn_connect.
+// A `connecting` lives from conn_connect until libuv has called back for the attempt; `done` is
+// called once and never from inside conn_connect.
 #include "net/address.h"
 #include "net/conn_state.h"
 
 #include "base/clock.h"
 
 #include <assert.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,10 +17,8 @@ struct connecting {
     struct loop_task task; // tells a failure later
     struct loop *loop;
     struct loop_timer timer;
-    uv_getaddrinfo_t resolve;
     uv_connect_t connect;
-    struct addrinfo *list, *next; // all addresses, and the one to try next
-    struct conn *conn;            // the attempt under way
+    struct conn *conn; // the attempt under way
     bool told;
     struct err err;
     const struct http_events *events;
@@ -36,7 +32,6 @@ struct connecting {
 };
 
 static void free_connecting(struct connecting *w) {
-    if (w->list != NULL) uv_freeaddrinfo(w->list);
     tls_context_drop(w->tls);
     free(w);
 }
@@ -60,32 +55,6 @@ static void run_fail(struct loop *loop, struct loop_task *task) {
 
 static void fault(struct connecting *w, const char *what) {
     err_set(&w->err, STATUS_UNAVAILABLE, "cannot connect to %s: %s", w->address, what);
-}
-
-static void on_connected(uv_connect_t *req, int status);
-
-static void try_next(struct connecting *w) {
-    while (w->next != NULL && !w->told && !w->loop->state->stopping) {
-        struct addrinfo *ai = w->next;
-        w->next = ai->ai_next;
-        struct conn *c = conn_alloc(w->loop);
-        if (c == NULL) break;
-        int rc = uv_tcp_init(&w->loop->uv, &c->tcp);
-        assert(rc == 0); // without a family it makes no socket and cannot fail
-        conn_link(c);
-        conn_set_peer(c, ai->ai_addr);
-        c->connecting = w;
-        w->conn = c;
-        rc = uv_tcp_connect(&w->connect, &c->tcp, ai->ai_addr, on_connected);
-        if (rc == 0) return;
-        fault(w, uv_strerror(rc));
-        w->conn = NULL;
-        c->connecting = NULL;
-        conn_close(c);
-    }
-    if (w->loop->state->stopping) fault(w, "the server is stopping");
-    if (w->err.code == 0) fault(w, "no address");
-    fail(w);
 }
 
 static struct connecting *let_go(struct conn *c) {
@@ -149,52 +118,54 @@ static void on_connected(uv_connect_t *req, int status) {
         if (w->tls != NULL ? shake_hands(w, c) : carry(w, c)) return;
         status = UV_ENOMEM;
     }
-    if (w->err.code == 0 || status != UV_ECANCELED) fault(w, uv_strerror(status));
+    if (w->loop->state->stopping) {
+        fault(w, "the server is stopping");
+    } else if (w->err.code == 0 || status != UV_ECANCELED) {
+        fault(w, uv_strerror(status));
+    }
     conn_close(c);
-    try_next(w);
-}
-
-static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list) {
-    struct connecting *w =
-        (struct connecting *)((char *)req - offsetof(struct connecting, resolve));
-    w->list = w->next = list;
-    if (status != 0) fault(w, uv_strerror(status));
-    try_next(w);
+    fail(w);
 }
 
 static void on_timeout(struct loop *loop, struct loop_timer *timer) {
     struct connecting *w =
         (struct connecting *)((char *)timer - offsetof(struct connecting, timer));
     (void)loop;
-    bool shaking = w->conn != NULL && w->conn->tls != NULL;
-    fault(w, shaking ? "no TLS handshake in time" : "no answer in time");
+    fault(w, w->conn->tls != NULL ? "no TLS handshake in time" : "no answer in time");
     // What is under way calls back once more, finds `told`, and frees.
-    if (w->conn != NULL) {
-        tell(w, NULL);
-        conn_close(w->conn);
-    } else {
-        uv_cancel((uv_req_t *)&w->resolve);
-        tell(w, NULL);
-    }
+    tell(w, NULL);
+    conn_close(w->conn);
+}
+
+// 0: on_connected or on_timeout will come.
+static int attempt(struct connecting *w, const struct sockaddr *to) {
+    struct conn *c = conn_alloc(w->loop);
+    if (c == NULL) return UV_ENOMEM;
+    int rc = uv_tcp_init(&w->loop->uv, &c->tcp);
+    assert(rc == 0); // without a family it makes no socket and cannot fail
+    conn_link(c);
+    conn_set_peer(c, to);
+    c->connecting = w;
+    w->conn = c;
+    rc = uv_tcp_connect(&w->connect, &c->tcp, to, on_connected);
+    if (rc == 0) return 0;
+    let_go(c);
+    conn_close(c);
+    return rc;
 }
 
 static int begin(struct connecting *w, int64_t timeout) {
-    struct address a;
-    int rc = address_split(w->address, &a, &w->err);
+    struct sockaddr_storage to;
+    int rc = address_literal(w->address, &to, &w->err);
     if (rc < 0) return rc;
     if (w->loop->state->stopping) {
         fault(w, "the server is stopping");
         return -STATUS_UNAVAILABLE;
     }
     w->timer.fire = on_timeout;
-    if (w->host[0] == '\0')
-        snprintf(w->host, sizeof w->host, "%s", a.host[0] == '\0' ? "localhost" : a.host);
     rc = loop_timer_set(w->loop, &w->timer, clock_now() + timeout);
     if (rc < 0) return err_set(&w->err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
-    struct addrinfo hints = {
-        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    rc = uv_getaddrinfo(&w->loop->uv, &w->resolve, on_resolved,
-                        a.host[0] == '\0' ? "localhost" : a.host, a.port, &hints);
+    rc = attempt(w, (const struct sockaddr *)&to);
     if (rc == 0) return 0;
     loop_timer_clear(w->loop, &w->timer);
     fault(w, uv_strerror(rc));
@@ -219,7 +190,10 @@ void conn_connect(struct loop *loop, const char *address, const struct conn_tls 
     w->done = done;
     w->user = user;
     if (tls != NULL) w->tls = tls_context_hold(tls->context);
-    if (tls != NULL && tls->host != NULL) snprintf(w->host, sizeof w->host, "%s", tls->host);
+    if (w->tls != NULL) {
+        assert(tls->host != NULL && tls->host[0] != '\0');
+        snprintf(w->host, sizeof w->host, "%s", tls->host);
+    }
     snprintf(w->address, sizeof w->address, "%s", address);
     if (begin(w, timeout) < 0) {
         w->task.run = run_fail;

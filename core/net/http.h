@@ -129,6 +129,8 @@ int http_send_blob(struct http_stream *s,
 size_t http_queued(const struct http_stream *s);
 // Ends our side. Trailers go out on HTTP/2, and on HTTP/1.1 when the body is chunked.
 int http_finish(struct http_stream *s, const struct http_header *trailers, size_t count);
+#define HTTP2_INTERNAL_ERROR 0x2
+#define HTTP2_CANCEL 0x8
 // Breaks the stream off: RST_STREAM with an HTTP/2 error code (RFC 9113 section 7); HTTP/1 closes the connection.
 void http_reset(struct http_stream *s, uint32_t code);
 void http_consume(struct http_stream *s, size_t bytes);

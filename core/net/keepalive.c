@@ -14,10 +14,9 @@
 // conn.c's timer asks keepalive_due when to call keepalive_turn. On the loop's thread.
 #include "net/conn_state.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/random.h"
-
-static int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
 
 void keepalive_begin(struct conn *c, int64_t now) {
     int64_t age = c->door->max_age;
@@ -47,7 +46,7 @@ static int64_t age_due(const struct conn *c) {
 
 int64_t keepalive_due(const struct conn *c) {
     if (c->session == NULL || c->lingering || c->ending || c->eof) return INT64_MAX;
-    return earlier(ping_due(c), age_due(c));
+    return clock_earlier(ping_due(c), age_due(c));
 }
 
 static void close_saying(struct conn *c, const char *why) {

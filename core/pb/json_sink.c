@@ -58,6 +58,13 @@ static void put_defaults(struct pb_json_sink *j, struct frame *f, size_t until) 
     }
 }
 
+// A small message may have a long form (defaults, escapes), so the limit is looked at on the way.
+static int check_length(const struct pb_json_sink *j) {
+    if (j->style.max == 0 || j->out->n <= j->style.max) return 0;
+    return err_set(j->sink.err, STATUS_RESOURCE_EXHAUSTED,
+                   "as JSON the message is longer than the limit of %zu bytes", j->style.max);
+}
+
 // What comes before a value in the frame on top: the key, the comma.
 static void begin_value(struct pb_json_sink *j, const struct pb_field *field) {
     struct frame *f = top(j);
@@ -108,6 +115,8 @@ static int on_message(struct pb_sink *sink, const struct pb_field *field,
         [PB_WKT_WRAPPER] = WRAPPER};
     struct pb_json_sink *j = (struct pb_json_sink *)sink;
     struct frame *up = top(j);
+    int rc = check_length(j);
+    if (rc < 0) return rc;
     if (up != NULL && up->kind == MAP) return begin_entry(j, field, type);
     enum kind kind = KINDS[type->wkt];
     bool in_any = up != NULL && up->kind == ANY && kind == OBJECT;
@@ -223,7 +232,8 @@ static int on_message_end(struct pb_sink *sink) {
     int rc = end_frame(j, top(j));
     if (rc < 0) return rc;
     j->depth--;
-    return j->depth == 0 && j->out->failed ? json_sink_no_memory(j) : 0;
+    if (j->depth > 0) return 0;
+    return j->out->failed ? json_sink_no_memory(j) : check_length(j);
 }
 
 // ---- lists and maps
@@ -276,6 +286,8 @@ static int on_value(struct pb_sink *sink, const struct pb_field *field, union pb
     struct pb_json_sink *j = (struct pb_json_sink *)sink;
     struct frame *f = top(j);
     assert(f != NULL);
+    int rc = check_length(j);
+    if (rc < 0) return rc;
     switch (f->kind) {
     case TIME:
         if (field->number == 1) f->seconds = v.i;

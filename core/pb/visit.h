@@ -94,6 +94,7 @@ struct pb_json_style {
     bool no_defaults;
     bool int64_number; // 64-bit integers as numbers
     bool pretty;       // two spaces, one member a line
+    size_t max;        // bytes of JSON; what is longer is RESOURCE_EXHAUSTED; 0: no limit
 };
 extern const struct pb_json_style PB_JSON_MICRO;
 extern const struct pb_json_style PB_JSON_PROTO;

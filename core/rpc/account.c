@@ -46,24 +46,6 @@ void door_refresh(struct door_view *view) {
     view->last_route.route = NULL;
 }
 
-const struct route *door_route(struct door_view *view, struct str ns, struct str path,
-                               struct str version) {
-    struct route_memo *memo = &view->last_route;
-    if (version.n > 0) return route_find_version(view->table, ns, path, version);
-    bool same = memo->route != NULL && memo->ns_n == ns.n && memo->path_n == path.n &&
-                memcmp(memo->key, ns.p, ns.n) == 0 && memcmp(memo->key + ns.n, path.p, path.n) == 0;
-    if (same) return memo->route;
-    const struct route *route = route_find(view->table, ns, path);
-    if (route != NULL && ns.n + path.n <= sizeof memo->key) {
-        memo->route = route;
-        memo->ns_n = ns.n;
-        memo->path_n = path.n;
-        memcpy(memo->key, ns.p, ns.n);
-        memcpy(memo->key + ns.n, path.p, path.n);
-    }
-    return route;
-}
-
 static struct blob *account_with_issuer(const struct blob *loopback, struct str ns) {
     struct blob *account = blob_new(NULL, loopback->n + 2 + ns.n);
     if (account == NULL) return NULL;

@@ -35,14 +35,6 @@ struct space {
     struct blob *account; // of who comes from this machine; NULL: nobody is trusted by address
 };
 
-// What was looked up last: requests that follow each other mostly ask for the same.
-#define ROUTE_MEMO_MAX 200
-struct route_memo {
-    const struct route *route; // NULL: nothing is remembered
-    size_t ns_n, path_n;
-    char key[ROUTE_MEMO_MAX]; // namespace and path
-};
-
 // A door as a loop sees it.
 struct door_view {
     const char *name;
@@ -192,9 +184,6 @@ static inline void request_refused(const struct request *r, int status) {
 }
 
 // ---- account.c
-// The route of a gRPC path; `version` may be empty. NULL: there is none.
-const struct route *door_route(struct door_view *view, struct str ns, struct str path,
-                               struct str version);
 void door_refresh(struct door_view *view); // takes the newest table
 // What is known of the namespace at the door. NULL: no memory.
 struct space *space_get(struct door_view *view, struct str ns);

@@ -25,7 +25,6 @@
 #include <stdlib.h>
 
 #define ATTEMPTS 3
-#define HTTP2_CANCEL 0x8 // RFC 9113 section 7
 #define CREDIT_STEP (MSG_WINDOW / 4)
 #define FRAME_ON_STACK 1024
 

@@ -14,7 +14,6 @@
 
 #include <stdio.h>
 
-#define HTTP2_INTERNAL_ERROR 0x2
 #define NDJSON "application/x-ndjson"
 
 enum body_kind { BODY_JSON, BODY_QUERY, BODY_FORM, BODY_PROTO, BODY_UNKNOWN };

@@ -13,7 +13,6 @@
 #include <stdio.h>
 
 #define METHODS "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-#define HTTP2_INTERNAL_ERROR 0x2
 #define REFUSED_BODY (64 * 1024)          // bytes of a refused request that are waited for
 #define REFUSED_TIME (10 * NS_PER_SECOND) // and how long
 

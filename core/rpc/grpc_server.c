@@ -20,7 +20,6 @@
 
 #define RETRY_PUSHBACK_MS "100"
 #define FRAME_ON_STACK 1024
-#define HTTP2_INTERNAL_ERROR 0x2
 
 static const struct {
     const char *type;
@@ -271,11 +270,12 @@ static void refuse_unknown(struct request *r, const char *type) {
 
 // The api door's own table knows paths in normal form; what it lacks is looked up among the proxy's, which are gRPC's.
 static const struct route *find_route(struct request *r) {
-    const struct route *route = door_route(r->view, r->ns, r->path, r->head.version);
+    const struct route *route =
+        route_find_again(&r->view->last_route, r->view->table, r->ns, r->path, r->head.version);
     if (route != NULL || r->view == &r->at->views[DOOR_PROXY]) return route;
     struct door_view *proxy = &r->at->views[DOOR_PROXY];
     door_refresh(proxy);
-    route = door_route(proxy, r->ns, r->path, r->head.version);
+    route = route_find_again(&proxy->last_route, proxy->table, r->ns, r->path, r->head.version);
     if (route != NULL) r->view = proxy;
     return route;
 }

@@ -138,14 +138,9 @@ size_t grpc_timeout_format(char out[16], int64_t nanoseconds) {
     while (unit + 1 < UNIT_COUNT && nanoseconds / UNITS[unit].nanoseconds >= 99999999) unit++;
     int64_t n =
         nanoseconds / UNITS[unit].nanoseconds + (nanoseconds % UNITS[unit].nanoseconds != 0);
-    char digits[12];
-    size_t at = sizeof digits;
-    do {
-        digits[--at] = (char)('0' + n % 10);
-        n /= 10;
-    } while (n > 0);
-    size_t length = sizeof digits - at;
-    memcpy(out, digits + at, length);
+    char digits[DECIMAL_MAX];
+    size_t length = decimal_put(digits, (uint64_t)n); // at most 8: see the loop above
+    memcpy(out, digits, length);
     out[length] = UNITS[unit].letter;
     return length + 1;
 }

@@ -48,14 +48,9 @@ static void add_text(struct headers *h, struct str name, size_t from) {
 }
 
 void headers_add_number(struct headers *h, const char *name, size_t value) {
-    char digits[24];
-    size_t at = sizeof digits;
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
+    char digits[DECIMAL_MAX];
     size_t from = h->text.n;
-    buf_append(&h->text, digits + at, sizeof digits - at);
+    buf_append(&h->text, digits, decimal_put(digits, value));
     add_text(h, str_of(name), from);
 }
 

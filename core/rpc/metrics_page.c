@@ -16,7 +16,6 @@
 
 #define OPERATOR "mica"
 #define PATIENCE (10 * NS_PER_SECOND)
-#define HTTP2_INTERNAL_ERROR 0x2
 
 // ---- who may read
 static bool is_operator(const struct blob *account) {

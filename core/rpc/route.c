@@ -70,6 +70,23 @@ const struct route *route_find_version(const struct route_table *t, struct str n
     return route;
 }
 
+const struct route *route_find_again(struct route_memo *memo, const struct route_table *t,
+                                     struct str ns, struct str path, struct str version) {
+    if (version.n > 0) return route_find_version(t, ns, path, version);
+    bool same = memo->route != NULL && memo->ns_n == ns.n && memo->path_n == path.n &&
+                memcmp(memo->key, ns.p, ns.n) == 0 && memcmp(memo->key + ns.n, path.p, path.n) == 0;
+    if (same) return memo->route;
+    const struct route *route = route_find(t, ns, path);
+    if (route != NULL && ns.n + path.n <= sizeof memo->key) {
+        memo->route = route;
+        memo->ns_n = ns.n;
+        memo->path_n = path.n;
+        memcpy(memo->key, ns.p, ns.n);
+        memcpy(memo->key + ns.n, path.p, path.n);
+    }
+    return route;
+}
+
 // ---- slots
 
 struct route_slot *route_slot_new(void) {

@@ -101,6 +101,18 @@ const struct route *route_find(const struct route_table *t, struct str ns, struc
 const struct route *route_find_version(const struct route_table *t, struct str ns, struct str path,
                                        struct str version);
 
+// What was looked up last in a table: requests that follow each other mostly ask for the same. To be emptied
+// (route = NULL) when another table takes the place of that one.
+#define ROUTE_MEMO_MAX 200
+struct route_memo {
+    const struct route *route; // NULL: nothing is remembered
+    size_t ns_n, path_n;
+    char key[ROUTE_MEMO_MAX]; // namespace and path
+};
+// As route_find_version, by the memo if it can be.
+const struct route *route_find_again(struct route_memo *memo, const struct route_table *t,
+                                     struct str ns, struct str path, struct str version);
+
 // Builds a table from an encoded mica.core.v1.InstallRequest; services that are not in the
 // directory are listed in `missing` (encoded InstallResponse). Any thread.
 int route_install(struct directory *d, struct route_slot *api, struct route_slot *proxy,

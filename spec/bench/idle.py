@@ -1,42 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Resident memory of many idle HTTP/2 connections, each of which has made one call."""
 
-import re
+import pathlib
 import resource
-import socket
 import sys
 import time
 
 import peers
-from peers import CALL, ROOT, framed
+from peers import CALL, GREETING, ROOT
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+
+import raw_http2  # noqa: E402
 
 CONNECTIONS = 10_000
 
 
-def frame(kind, flags, stream, payload):
-    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
-
-
-def literal(name, value):
-    return b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value
-
-
-def opening():
-    """What a client sends first: the preface, its settings, and one call on stream 1."""
-    headers = (b"\x83\x86" + literal(b":path", CALL.encode()) + literal(b":authority", b"localhost") +
-               literal(b"content-type", b"application/grpc") + literal(b"te", b"trailers"))
-    return (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + frame(1, 4, 1, headers) +
-            frame(0, 1, 1, framed(b"\n\x03Ada")))
-
-
-def answered(connection):
-    """Reads until the headers that end stream 1 are here."""
-    data = b""
-    while not re.search(rb"\x01\x05\x00\x00\x00\x01", data):
-        more = connection.recv(4096)
-        if not more:
-            sys.exit("bench: a connection was closed")
-        data += more
+def connect(port):
+    """A connection that has made its call."""
+    connection = raw_http2.connect(f"127.0.0.1:{port}")
+    [message] = connection.call(CALL, b"\n\x03Ada").messages
+    if message.body != GREETING:
+        sys.exit(f"bench: the answer is {message.body!r}")
+    return connection
 
 
 def run(_):
@@ -47,13 +33,7 @@ def run(_):
     limit = ["--max-connections", str(CONNECTIONS + 100)]
     with peers.mica("mica", ["--run", str(ROOT / "examples/helloworld"), *limit]) as mica:
         before = peers.resident(mica.process.pid)
-        open_ones = []
-        for _ in range(CONNECTIONS):
-            connection = socket.create_connection(("127.0.0.1", mica.port), timeout=10)
-            connection.sendall(opening())
-            open_ones.append(connection)
-        for connection in open_ones:
-            answered(connection)
+        open_ones = [connect(mica.port) for _ in range(CONNECTIONS)]
         time.sleep(1)
         after = peers.resident(mica.process.pid)
         print(f"{CONNECTIONS:,} idle HTTP/2 connections: {after:.0f} MB resident, {before:.0f} MB before them, "

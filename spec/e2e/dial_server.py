@@ -12,6 +12,9 @@ from concurrent import futures
 
 import grpc
 
+from raw_http2 import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, PUSH_PROMISE, RST_STREAM,
+                       SETTINGS, frame)
+
 PROTO = """syntax = "proto3";
 package weather;
 
@@ -122,15 +125,6 @@ def serve(rpc, weather, address="127.0.0.1:0", streams=None):
 
 
 # ---- a server that misbehaves
-
-DATA, HEADERS, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 5, 6, 7, 9
-END_STREAM, END_HEADERS, ACK = 1, 4, 1
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-
-def frame(kind, flags, stream, payload=b""):
-    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
-
 
 def _integer(n, bits):
     most = (1 << bits) - 1

@@ -26,6 +26,11 @@ Message = namedtuple("Message", "compressed body")  # of gRPC, decompressed
 Goaway = namedtuple("Goaway", "last error")
 
 
+def frame(kind, flags, stream, payload=b""):
+    """The bytes of a frame."""
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
 def grpc_frame(body, compressed=False, packed=None):
     """A gRPC message as it goes into DATA. `packed`: what stands there instead of gzip's own."""
     if compressed:
@@ -98,7 +103,7 @@ class Connection:
         self.socket.sendall(data)
 
     def frame(self, kind, flags, stream, payload=b""):
-        self.write(struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload)
+        self.write(frame(kind, flags, stream, payload))
 
     def _take(self, n, end):
         while len(self._buffer) < n:
