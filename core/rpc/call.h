@@ -196,33 +196,5 @@ struct blob *peer_of(struct rpc_loop *at, struct conn *conn); // held for the ca
 void grpc_head(struct request *r);
 void gateway_head(struct request *r);
 
-// ---- gateway_page.c
-bool gateway_fixed(
-    struct request *r); // the door's own pages and OPTIONS; false: the request is for none of them
-
-// ---- metrics_page.c
-void metrics_page(struct request *r); // GET /metrics
-
-struct gateway_error {
-    int http;
-    struct str id; // whose error it is
-    struct str detail;
-    uint64_t request_id; // 0: there was no call
-    bool pushback;
-};
-#define ID_MAX 256
-// Answers with an error before a call has begun.
-void gateway_refuse(struct request *r, int http, int status, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
-struct str gateway_id(char out[ID_MAX],
-                      const struct route *route); // "posts.Posts.Save"; "api" without a route
-void gateway_put_error(struct buf *out, const struct gateway_error *e);
-// The whole answer. `leading` and `trailing` may be NULL. Negative: it cannot be given; the stream is to be reset.
-int gateway_send_error(struct rpc_loop *at, struct http_stream *s, const struct gateway_error *e,
-                       const struct blob *leading, const struct blob *trailing);
-// A whole answer with status 200; takes the body. Metadata may be NULL.
-int gateway_send(struct rpc_loop *at, struct http_stream *s, const char *content_type,
-                 struct blob *take_body, const struct blob *leading, const struct blob *trailing);
-
 // ---- dial.c
 void dials_release(struct rpc_server *s); // the loops have stopped

@@ -1,99 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON over HTTP: the api door.
+// The head of a request at the api door, and unary calls.
 //
-// The path names an endpoint (path.c brings it into the form of the route table), the body or the query is the request.
-// JSON goes to the service as it came, where it is decoded once; queries and forms become JSON here, typed by the contract.
-// A body of application/protobuf goes and comes back as such. Answers are the service's JSON, errors have one
-// form (gateway_page.c).
-//
-// An endpoint that streams to its caller answers with newline-delimited JSON, one line a message; an error after the first
-// line is a last line {"error":{...}}. One that its caller streams to needs gRPC.
+// The path names an endpoint (path.c brings it into the form of the route table), the body or the query is the request
+// (gateway_body.c). Answers are the service's JSON, or protobuf for who sent protobuf; errors have one form
+// (gateway_page.c). An endpoint that its caller streams to needs gRPC.
+#include "rpc/gateway.h"
 #include "msg/metadata.h"
-#include "pb/visit.h"
-#include "rpc/call.h"
 
-#include <stdio.h>
+// ---- unary calls
 
-#define NDJSON "application/x-ndjson"
-
-enum body_kind { BODY_JSON, BODY_QUERY, BODY_FORM, BODY_PROTO, BODY_UNKNOWN };
-
-// ---- answers
-
-static void break_off(struct call *c) {
-    call_cancel(c, STATUS_CANCELLED);
-    if (!c->answered) call_answered(c, STATUS_RESOURCE_EXHAUSTED);
-    http_reset(c->stream, HTTP2_INTERNAL_ERROR);
-}
-
-static bool send_head(struct call *c, const struct blob *leading, bool end) {
-    struct headers *h = &c->at->out;
-    c->headed = true;
-    if (!headers_begin(h, leading, NULL, NULL)) return false;
-    headers_add(h, "content-type", str_of(NDJSON));
-    headers_add_metadata(h, leading);
-    return http_respond(c->stream, 200, h->items, h->n, end) == 0;
-}
-
-// The last line of a stream that has begun.
-static bool send_error_line(struct call *c, const struct gateway_error *e) {
-    struct buf line = {0};
-    buf_append_text(&line, "{\"error\":");
-    gateway_put_error(&line, e);
-    buf_append_text(&line, "}\n");
-    struct blob *text = buf_take(&line);
-    return text != NULL && http_send_blob(c->stream, text) == 0 &&
-           http_finish(c->stream, NULL, 0) == 0;
-}
-
-static void end_error(struct call *c, int http, int status, const struct msg_fault *fault,
-                      const struct message *m, bool pushback) {
-    char id[ID_MAX];
+struct gateway_error gateway_error_of(const struct call *c, int http, const struct msg_fault *fault,
+                                      char id[ID_MAX]) {
     bool named = fault != NULL && fault->id != NULL && fault->id->n > 0;
-    struct gateway_error e = {.http = http,
-                              .id = named ? blob_str(fault->id) : gateway_id(id, c->route),
-                              .detail = fault == NULL ? str_of("") : blob_str(fault->text),
-                              .request_id = c->context->request_id,
-                              .pushback = pushback};
+    return (struct gateway_error){.http = http,
+                                  .id = named ? blob_str(fault->id) : gateway_id(id, c->route),
+                                  .detail = fault == NULL ? str_of("") : blob_str(fault->text),
+                                  .request_id = c->context->request_id};
+}
+
+void gateway_end_error(struct call *c, int http, int status, const struct msg_fault *fault,
+                       const struct message *m, bool pushback) {
+    char id[ID_MAX];
+    struct gateway_error e = gateway_error_of(c, http, fault, id);
+    e.pushback = pushback;
     call_answered(c, status);
-    bool sent;
-    if (c->headed) {
-        sent = send_error_line(c, &e);
-    } else {
-        sent = gateway_send_error(c->at, c->stream, &e, m == NULL ? NULL : m->leading,
-                                  m == NULL ? NULL : m->metadata) == 0;
-    }
-    if (!sent) http_reset(c->stream, HTTP2_INTERNAL_ERROR);
+    if (gateway_send_error(c->at, c->stream, &e, m == NULL ? NULL : m->leading,
+                           m == NULL ? NULL : m->metadata) < 0)
+        http_reset(c->stream, HTTP2_INTERNAL_ERROR);
 }
 
-// ---- from the service
-
+// What a unary answer has for headers waits for the answer: its length and status come first.
 static void on_headers(struct call *c, struct message *m) {
-    // What a unary answer has for headers waits for the answer: its length and status come first.
-    if (!c->route->method->server_streaming) {
-        blob_drop(c->leading);
-        c->leading = m->metadata;
-        m->metadata = NULL;
-    } else if (!send_head(c, m->metadata, false)) {
-        break_off(c);
-    }
-}
-
-static void on_item(struct call *c, struct message *m) {
-    size_t n = blob_str(m->body).n;
-    if ((!c->headed && !send_head(c, NULL, false)) ||
-        (n > 0 && http_send_blob(c->stream, blob_hold(m->body)) < 0) ||
-        http_send(c->stream, str_of("\n")) < 0) {
-        break_off(c);
-        return;
-    }
-    call_item_queued(c, m->body);
-}
-
-static void end_stream(struct call *c, struct message *m) {
-    call_answered(c, STATUS_OK);
-    bool sent = c->headed ? http_finish(c->stream, NULL, 0) == 0 : send_head(c, m->leading, true);
-    if (!sent) http_reset(c->stream, HTTP2_INTERNAL_ERROR);
+    blob_drop(c->leading);
+    c->leading = m->metadata;
+    m->metadata = NULL;
 }
 
 static void on_response(struct call *c, struct message *m) {
@@ -102,11 +42,7 @@ static void on_response(struct call *c, struct message *m) {
         c->leading = NULL;
     }
     if (m->status != STATUS_OK) {
-        end_error(c, status_http(m->status), m->status, m->fault, m, false);
-        return;
-    }
-    if (c->route->method->server_streaming) {
-        end_stream(c, m);
+        gateway_end_error(c, status_http(m->status), m->status, m->fault, m, false);
         return;
     }
     bool proto = c->encoding.encoding == MSG_PROTO;
@@ -120,99 +56,18 @@ static void on_response(struct call *c, struct message *m) {
 }
 
 static void on_fail(struct call *c, int status, const struct msg_fault *fault, bool pushback) {
-    end_error(c, status_http(status), status, fault, NULL, pushback);
+    gateway_end_error(c, status_http(status), status, fault, NULL, pushback);
 }
 
-// ---- from the caller
-
-static void on_data(struct call *c, struct str bytes) {
-    size_t limit = c->at->server->options.max_message;
-    http_keep(c->stream, bytes.n);
-    if (bytes.n > limit || c->body.n > limit - bytes.n) {
-        char text[100];
-        int n =
-            snprintf(text, sizeof text, "the body is longer than the limit of %zu bytes", limit);
-        struct msg_fault *fault = msg_fault_new((struct str){text, (size_t)n}, str_of(""), NULL);
-        end_error(c, 413, STATUS_RESOURCE_EXHAUSTED, fault, NULL, false);
-        msg_fault_delete(fault);
-        return;
-    }
-    buf_append_str(&c->body, bytes);
-}
-
-static struct str query_of(const struct call *c) {
-    struct str path = c->stream->path;
-    const char *mark = memchr(path.p, '?', path.n);
-    if (mark == NULL) return (struct str){"", 0};
-    return (struct str){mark + 1, path.n - (size_t)(mark + 1 - path.p)};
-}
-
-// curl -d sends JSON under a form's name when nothing else is said; no field of a form begins with a brace.
-static bool looks_like_json(struct str body) {
-    size_t i = 0;
-    while (i < body.n &&
-           (body.p[i] == ' ' || body.p[i] == '\t' || body.p[i] == '\r' || body.p[i] == '\n'))
-        i++;
-    return i < body.n && body.p[i] == '{';
-}
-
-static void on_end(struct call *c) {
-    c->request_ended = true;
-    struct str pairs = {"", 0};
-    if (c->body_kind == BODY_QUERY || (c->body_kind == BODY_JSON && c->body.n == 0))
-        pairs = query_of(c);
-    if (c->body_kind == BODY_FORM && !looks_like_json(buf_str(&c->body))) pairs = buf_str(&c->body);
-    struct err err = {0};
-    struct buf json = {0};
-    struct blob *body;
-    if (pairs.n > 0) {
-        int rc = pb_query_to_json(c->route->method->input, pairs, &json, &err);
-        if (rc < 0) {
-            buf_free(&json);
-            call_fail(c, -rc, "%s", err.text);
-            return;
-        }
-        body = buf_take(&json);
-    } else if (c->body.n == 0 && c->body_kind != BODY_PROTO) {
-        body = blob_hold(c->at->server->empty_object);
-    } else {
-        body = buf_take(&c->body);
-    }
-    if (body == NULL) {
-        call_fail(c, STATUS_RESOURCE_EXHAUSTED, "no memory for the request");
-        return;
-    }
-    call_request(c, body);
-}
-
-static const struct call_form GATEWAY_FORM = {
-    .data = on_data,
-    .end = on_end,
+static const struct call_form UNARY = {
+    .data = gateway_data,
+    .end = gateway_end,
     .headers = on_headers,
-    .item = on_item,
     .response = on_response,
     .fail = on_fail,
 };
 
 // ---- heads
-
-static enum body_kind kind_of(const struct request *r) {
-    static const struct {
-        const char *type;
-        enum body_kind kind;
-    } KINDS[] = {{"application/json", BODY_JSON},
-                 {"text/json", BODY_JSON},
-                 {"text/plain", BODY_JSON},
-                 {"application/x-www-form-urlencoded", BODY_FORM},
-                 {"application/protobuf", BODY_PROTO},
-                 {"application/x-protobuf", BODY_PROTO}};
-    if (str_is(r->stream->method, "GET") || str_is(r->stream->method, "HEAD")) return BODY_QUERY;
-    if (r->head.content_type.n == 0) return BODY_JSON;
-    for (size_t i = 0; i < sizeof KINDS / sizeof KINDS[0]; i++) {
-        if (head_type_is(r->head.content_type, KINDS[i].type)) return KINDS[i].kind;
-    }
-    return BODY_UNKNOWN;
-}
 
 static bool method_allowed(struct str method) {
     static const char *const ALLOWED[] = {"POST", "GET", "PUT", "PATCH", "DELETE", "HEAD"};
@@ -298,7 +153,8 @@ static void begin(struct request *r, struct blob *account, enum body_kind kind) 
     int64_t deadline = timed ? loop_now(r->at->loop) + s->options.default_deadline : 0;
     bool failed;
     struct blob *metadata = metadata_of(r, &failed);
-    struct call *c = failed ? NULL : call_new(r, &GATEWAY_FORM, account, metadata, deadline);
+    const struct call_form *form = r->route->method->server_streaming ? &GATEWAY_STREAM : &UNARY;
+    struct call *c = failed ? NULL : call_new(r, form, account, metadata, deadline);
     if (c == NULL) {
         gateway_refuse(r, 503, STATUS_UNAVAILABLE, "no memory for the call");
         return;
@@ -323,12 +179,10 @@ void gateway_head(struct request *r) {
         gateway_refuse(r, 401, STATUS_UNAUTHENTICATED, "an account is required");
         return;
     }
-    enum body_kind kind = kind_of(r);
+    enum body_kind kind = gateway_body_kind(r);
     if (!acceptable(r, kind)) return;
     if (r->route->method->server_streaming && str_is(r->stream->method, "HEAD")) {
-        const struct http_header head[] = {{str_of("content-type"), str_of(NDJSON)}};
-        if (http_respond(r->stream, 200, head, 1, true) < 0)
-            http_reset(r->stream, HTTP2_INTERNAL_ERROR);
+        gateway_stream_head(r);
         return;
     }
     begin(r, account, kind);

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/encode.h"
 #include "pb/json_lex.h"
-#include "rpc/call.h"
+#include "rpc/gateway.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/counters.h"
 #include "base/exposition.h"
-#include "rpc/call.h"
+#include "rpc/gateway.h"
 
 #include <mica/core/v1/core.pb-c.h>
 #include <stdlib.h>
