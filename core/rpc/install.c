@@ -28,7 +28,7 @@ struct install {
 
 static struct str keep_str(char **to, struct str text) {
     struct str kept = {*to, text.n};
-    memcpy(*to, text.p, text.n);
+    if (text.n > 0) memcpy(*to, text.p, text.n);
     *to += text.n;
     return kept;
 }
