@@ -153,6 +153,11 @@ void http_shutdown(struct http_session *h) {
     if (h->shutting_down) return;
     h->shutting_down = true;
     h->ops->shutdown(h);
+    for (struct stream *st = h->streams, *next; st != NULL && h->events->draining != NULL;
+         st = next) {
+        next = st->next;
+        if (st->upgraded && !st->finished && !st->reset) h->events->draining(&st->s);
+    }
     touch(h);
 }
 
@@ -171,6 +176,18 @@ int http_respond(struct http_stream *s, int status, const struct http_header *he
     if (rc < 0) return rc;
     st->responded = true;
     st->finished = end;
+    touch(s->session);
+    return 0;
+}
+
+int http_upgrade(struct http_stream *s, const struct http_header *headers, size_t count) {
+    struct stream *st = stream_of(s);
+    if (st->reset) return -STATUS_CANCELLED;
+    if (st->responded || s->upgrade.n == 0) return -STATUS_FAILED_PRECONDITION;
+    if (!headers_sound(headers, count)) return -STATUS_INVALID_ARGUMENT;
+    int rc = s->session->ops->upgrade(st, headers, count);
+    if (rc < 0) return rc;
+    st->responded = st->upgraded = true;
     touch(s->session);
     return 0;
 }

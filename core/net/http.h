@@ -46,6 +46,7 @@ struct http_stream {
     size_t header_count;
     struct http_header *trailers; // received after the body, if any
     size_t trailer_count;
+    struct str upgrade;     // what the request wants to become, a GET: "websocket"; empty: nothing
     int status;             // client side: of the response
     int64_t content_length; // -1 when not given
     bool remote_ended;      // the peer has sent all
@@ -74,6 +75,8 @@ struct http_events {
     void (*writable)(struct http_stream *s);
     void (*closed)(struct http_stream *s,
                    enum http_close why); // always the last one; user must be let go
+    // Server side, may be NULL: http_shutdown was said, and this stream was upgraded: nothing else tells its peer.
+    void (*draining)(struct http_stream *s);
     // Client side, may be NULL: the peer's SETTINGS or GOAWAY has come, so http_room may say something else.
     void (*changed)(struct http_session *h);
 };
@@ -118,6 +121,9 @@ bool http_headers_too_long(const struct http_stream *s);
 // chunked; connection headers are the session's. http_respond on a stream whose request is still coming in is fine.
 int http_respond(struct http_stream *s, int status, const struct http_header *headers, size_t count,
                  bool end);
+// Answers a request with `upgrade` by what it wants to become (101, or 200 to RFC 8441's CONNECT): from here on `data` and
+// http_send carry its bytes, both ways until http_finish or the peer's end. Within the `head` event only.
+int http_upgrade(struct http_stream *s, const struct http_header *headers, size_t count);
 // Client side: begins a request. NULL when no stream can be opened (limit of the peer, shutdown, memory).
 struct http_stream *http_request(struct http_session *h, struct str method, struct str scheme,
                                  struct str authority, struct str path,
