@@ -8,6 +8,7 @@
 #include "net/session.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 const struct http_limits HTTP_LIMITS = {
@@ -128,6 +129,7 @@ void http_session_delete(struct http_session *h) {
     h->ops->free(h);
 }
 
+bool http_is_ending(const struct http_session *h) { return h->shutting_down; }
 void *http_session_user(const struct http_session *h) { return h->user; }
 size_t http_open_streams(const struct http_session *h) { return h->open; }
 int http_feed(struct http_session *h, struct str bytes) { return h->ops->feed(h, bytes); }
@@ -260,6 +262,14 @@ void http_reset(struct http_stream *s, uint32_t code) {
     st->reset = true;
     s->session->ops->reset(st, code);
     touch(s->session);
+}
+
+void http_accuse(struct http_stream *s, enum abuse kind, const char *detail) {
+    struct http_session *h = s->session;
+    if (h->abuse != ABUSE_NONE) return;
+    h->abuse = (uint8_t)kind;
+    snprintf(h->fault, sizeof h->fault, "%s", detail);
+    touch(h);
 }
 
 static void give_back(struct stream *st, size_t bytes,

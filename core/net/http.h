@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/status.h"
+#include "net/abuse.h"
 
 #define HTTP_HIGH_WATER (256 * 1024) // senders should wait above it
 #define HTTP_LOW_WATER (64 * 1024)
@@ -87,7 +88,8 @@ struct http_session *http2_server_new(const struct http_events *events,
                                       const struct http_limits *limits, void *user);
 struct http_session *http2_client_new(const struct http_events *events,
                                       const struct http_limits *limits, void *user);
-void http_session_delete(struct http_session *h); // ends every stream with HTTP_CLOSE_PEER first
+void http_session_delete(struct http_session *h);  // ends every stream with HTTP_CLOSE_PEER first
+bool http_is_ending(const struct http_session *h); // http_shutdown was said, by either side
 void *http_session_user(const struct http_session *h);
 enum http_version http_session_version(const struct http_session *h);
 
@@ -139,6 +141,8 @@ int http_finish(struct http_stream *s, const struct http_header *trailers, size_
 #define HTTP2_CANCEL 0x8
 // Breaks the stream off: RST_STREAM with an HTTP/2 error code (RFC 9113 section 7); HTTP/1 closes the connection.
 void http_reset(struct http_stream *s, uint32_t code);
+// Whoever understands the bytes of a stream has found its peer abusive: the connection is logged and ended after its last words.
+void http_accuse(struct http_stream *s, enum abuse kind, const char *detail);
 void http_consume(struct http_stream *s, size_t bytes);
 // As http_consume, for bytes that are kept until the request is answered: where a connection has very many of them under
 // way, its streams wait for each other.

@@ -137,7 +137,11 @@ static void headers_complete(struct http2 *h, struct stream *st, bool end) {
         st->head_done = true;
         st->reported = true;
         // RFC 8441: CONNECT with a :protocol is what GET with an upgrade is in HTTP/1.
-        if (h->base.server && st->s.upgrade.n > 0) st->s.method = str_of("GET");
+        if (h->base.server && str_is(st->s.upgrade, "websocket")) {
+            st->s.method = str_of("GET");
+        } else {
+            st->s.upgrade = str_of(""); // CONNECT to something else: not offered
+        }
         h->base.events->head(&st->s);
     }
     if (end) tell_end(st);

@@ -95,6 +95,8 @@ local function describe_method(method, total)
     request = describe_message(method.input, total),
     response = describe_message(method.output, total),
     http = method.http or "",
+    event_id = method.event_id or "",
+    resume = method.resume or "",
     rules = describe_rules(method.rules),
   }
 end

@@ -20,6 +20,8 @@ local function compile(service)
         version = service.version,
         endpoint = endpoint.name,
         public = endpoint.public,
+        event_id = endpoint.event_id,
+        resume = endpoint.resume,
       })
     end
   end
