@@ -251,7 +251,8 @@ static struct server_limits copy_limits(const Mica__Core__V1__DoorLimits *in) {
                                   .age = in->age,
                                   .age_grace = in->age_grace,
                                   .ping_interval = in->ping_interval,
-                                  .ping_timeout = in->ping_timeout};
+                                  .ping_timeout = in->ping_timeout,
+                                  .heartbeat = in->heartbeat};
 }
 
 static bool copy_options(struct server_options *o, const Mica__Core__V1__ServeRequest *in) {

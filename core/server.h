@@ -12,6 +12,7 @@ struct server_limits {                                        // all are given; 
     unsigned streams;                                         // open requests on a connection
     unsigned connections;                                     // of one door
     double idle, age, age_grace, ping_interval, ping_timeout; // see struct door
+    double heartbeat;                                         // see rpc_heartbeat
 };
 
 struct server_options {

@@ -130,6 +130,8 @@ void call_delete(struct call *c) {
     call_cancel(c, STATUS_CANCELLED);
     if (!c->answered) call_answered(c, STATUS_CANCELLED);
     loop_timer_clear(at->loop, &c->timer);
+    loop_timer_clear(at->loop, &c->beat);
+    socket_delete(c->socket);
     route_table_drop(c->table);
     msg_context_drop(c->context);
     buf_free(&c->body);
@@ -298,6 +300,12 @@ void call_writable(struct call *c) {
 }
 
 // ---- from the service
+
+int call_item(struct intake *in, struct blob *take) {
+    struct call *c = call_of_intake(in);
+    struct blob *body = call_to_service(c, take);
+    return body == NULL ? -STATUS_INVALID_ARGUMENT : call_tell(c, MSG_ITEM, body, 0, 0);
+}
 
 static void on_credit(struct call *c, const struct message *m) {
     struct err err = {0};

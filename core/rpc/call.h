@@ -19,6 +19,7 @@
 #include "rpc/stats.h"
 
 #include <pthread.h>
+#include <stddef.h>
 
 #define DOOR_API 0
 #define DOOR_PROXY 1
@@ -99,9 +100,12 @@ struct call_form {
     void (*headers)(struct call *c, struct message *m);
     void (*item)(struct call *c, struct message *m);
     void (*response)(struct call *c, struct message *m);
+    void (*draining)(struct call *c); // the connection takes nothing new; may be NULL
     // Ends a call that the front door itself ends; `fault` may be NULL. `pushback`: the caller may try again soon.
     void (*fail)(struct call *c, int status, const struct msg_fault *fault, bool pushback);
 };
+
+struct socket; // gateway_socket.c
 
 struct call {
     struct rpc_loop *at;
@@ -116,6 +120,9 @@ struct call {
     struct call_counts *counts; // NULL: it is not counted
     int64_t began;              // loop_now
     struct loop_timer timer;
+    struct loop_timer beat; // of a stream to a browser: shows that it lives
+    int64_t spoke;          // loop_now when something was last sent on it
+    struct socket *socket;  // of a WebSocket
     struct msg_form encoding;
     struct str content_type; // of the answer; static
     bool transcoded;         // the caller speaks JSON and the service does not
@@ -129,7 +136,7 @@ struct call {
     struct buf body;      // of a request over HTTP
     struct blob *leading; // metadata that waits for the head of the answer (gateway)
     struct blob *message; // the one message of a unary gRPC request
-    struct intake intake; // gRPC
+    struct intake intake; // of who sends many messages
     uint32_t uncredited;  // bytes of ITEMs that the service has had no credit for yet
 };
 
@@ -166,6 +173,10 @@ void call_request(struct call *c, struct blob *take_body);
 // For messages of a caller that speaks JSON to a service that does not: the wire form; else the body as it is. Takes it. NULL:
 // the call has failed.
 struct blob *call_to_service(struct call *c, struct blob *take_body);
+static inline struct call *call_of_intake(struct intake *in) {
+    return (struct call *)((char *)in - offsetof(struct call, intake));
+}
+int call_item(struct intake *in, struct blob *take); // intake.item: an ITEM to the service
 int call_tell(struct call *c, enum msg_kind kind, struct blob *take_body, int status,
               uint32_t credit);
 void call_cancel(struct call *c, int status); // if the service still has it
@@ -201,6 +212,9 @@ struct blob *peer_of(struct rpc_loop *at, struct conn *conn); // held for the ca
 // ---- grpc_server.c, gateway.c
 void grpc_head(struct request *r);
 void gateway_head(struct request *r);
+
+// ---- gateway_socket.c
+void socket_delete(struct socket *s); // NULL: nothing
 
 // ---- dial.c
 void dials_release(struct rpc_server *s); // the loops have stopped

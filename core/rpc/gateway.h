@@ -3,7 +3,10 @@
 //
 //   gateway.c          which route and form a request gets; unary calls
 //   gateway_body.c     from query, form and body to the message that the service gets
-//   gateway_stream.c   answers of many messages
+//   gateway_lines.c    requests of many messages: newline-delimited JSON
+//   gateway_stream.c   answers of many messages, as newline-delimited JSON
+//   gateway_events.c   and as server-sent events
+//   gateway_socket.c   WebSocket
 //   gateway_page.c     whole answers, errors, and the door's own pages
 //
 // All on the loop's thread.
@@ -11,7 +14,7 @@
 
 #include "rpc/call.h"
 
-enum body_kind { BODY_JSON, BODY_QUERY, BODY_FORM, BODY_PROTO, BODY_UNKNOWN };
+enum body_kind { BODY_JSON, BODY_QUERY, BODY_FORM, BODY_PROTO, BODY_LINES, BODY_UNKNOWN };
 
 // ---- gateway.c
 // Ends a call whose answer has not begun with an error; `fault` and `m` (for its metadata) may be NULL.
@@ -35,8 +38,29 @@ enum body_kind gateway_body_kind(const struct request *r);
 void gateway_data(struct call *c, struct str bytes); // gathers the body
 void gateway_end(struct call *c);                    // it is here: sends the REQUEST
 
+// What the headers are as metadata, with Micro's names for what is no header of its own in HTTP/2.
+struct blob *gateway_metadata(const struct request *r, bool *failed);
+
+// ---- gateway_lines.c
+void gateway_lines_begin(struct call *c); // sends the REQUEST
+void gateway_lines_data(struct call *c, struct str bytes);
+void gateway_lines_end(struct call *c);
+
+// ---- gateway_events.c
+#define EVENT_STREAM "text/event-stream"
+extern const struct call_form GATEWAY_EVENTS;
+bool gateway_events_wanted(const struct request *r);
+// Takes Last-Event-ID. True: the client had come to the end; it has been told.
+bool gateway_events_over(struct request *r);
+void gateway_events_begin(struct call *c);
+
+// ---- gateway_socket.c
+bool gateway_socket_wanted(const struct request *r);
+void gateway_socket_head(struct request *r, struct blob *account);
+
 // ---- gateway_stream.c
 extern const struct call_form GATEWAY_STREAM;
+void gateway_stream_break(struct call *c);   // memory has ended: breaks the answer off
 void gateway_stream_head(struct request *r); // answers HEAD
 
 // ---- gateway_page.c

@@ -16,6 +16,8 @@ enum body_kind gateway_body_kind(const struct request *r) {
                  {"text/json", BODY_JSON},
                  {"text/plain", BODY_JSON},
                  {"application/x-www-form-urlencoded", BODY_FORM},
+                 {"application/x-ndjson", BODY_LINES},
+                 {"application/jsonl", BODY_LINES},
                  {"application/protobuf", BODY_PROTO},
                  {"application/x-protobuf", BODY_PROTO}};
     if (str_is(r->stream->method, "GET") || str_is(r->stream->method, "HEAD")) return BODY_QUERY;
@@ -28,6 +30,10 @@ enum body_kind gateway_body_kind(const struct request *r) {
 
 void gateway_data(struct call *c, struct str bytes) {
     size_t limit = c->at->server->options.max_message;
+    if (c->body_kind == BODY_LINES) {
+        gateway_lines_data(c, bytes);
+        return;
+    }
     http_keep(c->stream, bytes.n);
     if (bytes.n > limit || c->body.n > limit - bytes.n) {
         char text[100];
@@ -58,6 +64,10 @@ static bool looks_like_json(struct str body) {
 }
 
 void gateway_end(struct call *c) {
+    if (c->body_kind == BODY_LINES) {
+        gateway_lines_end(c);
+        return;
+    }
     c->request_ended = true;
     struct str pairs = {"", 0};
     if (c->body_kind == BODY_QUERY || (c->body_kind == BODY_JSON && c->body.n == 0))

@@ -79,6 +79,10 @@ static struct route *route_new(const char *door, const RouteProto *r,
                             .series = call_series(door, str_of(r->namespace_), str_of(r->service),
                                                   str_of(r->endpoint))};
     char *to = (char *)(route + 1) + variables;
+    if (method != NULL) {
+        route->event_id = pb_field_by_name(method->output, str_of(r->event_id));
+        route->resume = pb_field_by_name(method->input, str_of(r->resume));
+    }
     route->service = keep(&to, r->service);
     route->endpoint = keep(&to, r->endpoint);
     route->version = keep(&to, r->version);

@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rpc/intake.h"
 
+static int next_frame(struct intake *in, struct str *bytes, struct blob **message,
+                      struct err *err) {
+    return grpc_frame_feed(&in->frame, bytes, message, err);
+}
+
 void intake_create(struct intake *in, size_t max,
                    int (*item)(struct intake *in, struct blob *take)) {
-    *in = (struct intake){.frame = {.max = max}, .credit = MSG_WINDOW, .item = item};
+    *in = (struct intake){
+        .frame = {.max = max}, .credit = MSG_WINDOW, .next = next_frame, .item = item};
 }
 
 void intake_destroy(struct intake *in) {
@@ -17,7 +23,7 @@ bool intake_empty(const struct intake *in) { return in->waiting.n == in->waiting
 static int parse(struct intake *in, struct str *bytes, struct err *err) {
     while (bytes->n > 0 && in->credit > 0) {
         struct blob *message;
-        int rc = grpc_frame_feed(&in->frame, bytes, &message, err);
+        int rc = in->next(in, bytes, &message, err);
         if (rc < 0) return rc;
         if (rc == 0) break;
         in->credit -= message_weight(message);
@@ -51,6 +57,7 @@ int intake_credit(struct intake *in, struct http_stream *stream, uint32_t credit
         if (rest.n > 0) memmove(buf_p(&in->waiting), rest.p, rest.n);
         in->waiting.n = rest.n;
         in->waiting_from = 0;
+        if (rest.n == 0) buf_free(&in->waiting); // the stream may be idle for long
     }
     if (stream != NULL) http_consume(stream, before - rest.n);
     return rc;

@@ -89,6 +89,7 @@ struct route {
     struct str verb;        // where the template has variables; of others it is part of the path
     struct str body;        // "*", a field, or "": none
     struct str response_body;
+    const struct pb_field *event_id, *resume; // of server-sent events; NULL: none
     struct template_variable *variables;
     size_t variable_count;
     struct route *next;  // of the same template

@@ -278,7 +278,31 @@ local function check_public(c, public)
 end
 
 local ENDPOINT_KEYS = { validate = true, deadline = true, cache = true, hidden = true, path = true, affinity = true,
-  empty = true }
+  empty = true, event_id = true, resume = true }
+
+-- What can be the id of an event, as text in a header.
+local ID_TYPES = { string = true, int32 = true, int64 = true, uint32 = true, uint64 = true, sint32 = true, sint64 = true,
+  fixed32 = true, fixed64 = true, sfixed32 = true, sfixed64 = true }
+
+-- endpoints["Chat.History"].event_id and .resume: a field of its response, and one of its request.
+local function check_event(method, options, key, message, what)
+  local name = want(options[key], "string", key, what .. "." .. key)
+  if not name then return nil end
+  if not method.server_streaming or method.client_streaming then
+    fail(key, "%s.%s: only an endpoint that answers one message with a stream has events", what, key)
+  end
+  local names = {}
+  for _, field in ipairs(core.fields(message) or {}) do
+    names[field.name] = true
+    if field.name == name then
+      if field.repeated or not ID_TYPES[field.type] then
+        fail(key, '%s.%s: the field "%s" of %s is no single text or whole number', what, key, name, message)
+      end
+      return name
+    end
+  end
+  fail(key, '%s.%s: %s has no field "%s"%s', what, key, message, name, suggest.hint(name, names))
+end
 
 local function check_endpoints(c, endpoints)
   want(endpoints, "table", "endpoints", "endpoints")
@@ -293,6 +317,11 @@ local function check_endpoints(c, endpoints)
     method.path_option, method.empty = options.path, options.empty
     if method.empty ~= nil and method.empty ~= 204 then fail("empty", "%s.empty can only be 204", what) end
     want(options.affinity, "string", "affinity", what .. ".affinity")
+    method.event_id = check_event(method, options, "event_id", method.output, what)
+    method.resume = check_event(method, options, "resume", method.input, what)
+    if method.resume and not method.event_id then
+      fail("resume", "%s.resume needs event_id: the field of each message whose value comes back", what)
+    end
     method.rules = want(options.validate, "table", "validate", what .. ".validate")
     if method.rules and method.client_streaming then
       fail(name, "%s.validate: a method that takes a stream cannot be validated before it runs", what)

@@ -100,6 +100,8 @@ local function describe_method(method, total, json)
     description = method.comment or "",
     request = describe_message(method.input, total),
     response = describe_message(method.output, total),
+    event_id = method.event_id or "",
+    resume = method.resume or "",
     rules = describe_rules(method.rules),
     http = method.http,
     json = json,

@@ -15,6 +15,8 @@ local function route(service, endpoint, more)
   more.public = endpoint.public
   more.json = endpoint.json
   more.empty = endpoint.empty
+  more.event_id = endpoint.event_id
+  more.resume = endpoint.resume
   return more
 end
 
