@@ -156,6 +156,8 @@ static void begin(struct call *c, struct blob *take_body) {
         c->context->deadline = loop_now(c->at->loop) + most; // the context is not shared yet
         loop_timer_set(c->at->loop, &c->timer, c->context->deadline);
     }
+    if (take_body != NULL && c->mapped && (take_body = gateway_map_message(c, take_body)) == NULL)
+        return;
     call_request(c, take_body);
 }
 
@@ -415,7 +417,8 @@ void gateway_socket_head(struct request *r, struct blob *account) {
         gateway_refuse(r, 503, STATUS_UNAVAILABLE, "no memory for the call");
         return;
     }
-    if (!open_socket(c, accept, chosen)) {
+    c->encoding = gateway_form(r);
+    if (!gateway_map_begin(c, r) || !open_socket(c, accept, chosen)) {
         gateway_stream_break(c);
         return;
     }
