@@ -11,6 +11,7 @@ import time
 import unittest
 
 import harness
+import raw_http2
 import raw_websocket
 from harness import EXAMPLES, SANITIZER, SERVICES, SLOW
 from raw_websocket import BINARY, CLOSE, PING, PONG, TEXT, frame
@@ -196,6 +197,37 @@ class Conversations(harness.Case):
             socket.send("")
             socket.end()
         self.assertEqual(calls("OK"), before + 1)
+
+
+class Http2(harness.Case):
+    """RFC 8441: WebSockets as streams of an HTTP/2 connection."""
+    services = [FLOW]
+
+    def test_conversation(self):
+        with raw_http2.connect(self.server.api) as connection:
+            self.assertTrue(connection.until(lambda: connection.settings.get(8) == 1))
+            first, second = (connection.connect("websocket", "/flow/echo", [("sec-websocket-version", "13")]) for _ in range(2))
+            connection.data(first, frame(TEXT, '{"number":1}'))
+            connection.data(second, frame(TEXT, '{"number":2}'))
+            for sid, number in ((first, 1), (second, 2)):
+                stream = connection.streams[sid]
+                answer = b'{"number":"%d","text":"","data":""}' % number
+                self.assertTrue(connection.until(lambda s=stream, a=answer: bytes(s.data) == b"\x81" + bytes([len(a)]) + a))
+                self.assertEqual(stream.header(":status"), "200")
+            connection.data(first, frame(TEXT))
+            self.assertTrue(connection.until(lambda: connection.streams[first].ended))
+            self.assertTrue(bytes(connection.streams[first].data).endswith(b"\x88\x02\x03\xe8"))
+            connection.end(second)  # gone without a close frame
+            self.assertTrue(connection.until(lambda: connection.streams[second].ended))
+
+    def test_refused(self):
+        with raw_http2.connect(self.server.api) as connection:
+            for protocol, fields, status in (("websocket", [], "426"), ("connect-udp", [], "405"),
+                                             ("websocket", [("sec-websocket-version", "13"), ("origin", "https://evil.example")],
+                                              "403")):
+                sid = connection.connect(protocol, "/flow/echo", fields)
+                self.assertTrue(connection.until(lambda s=sid: connection.streams[s].headers is not None))
+                self.assertEqual(connection.streams[sid].header(":status"), status)
 
 
 @unittest.skipIf(SANITIZER, "sanitizers keep memory that was freed")

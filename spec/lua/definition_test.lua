@@ -34,7 +34,7 @@ end
 
 local function contract()
   return { { name = "Posts", full_name = "posts.Posts", file = "posts.proto", comment = "Blog posts.", methods = {
-    method("Save", 0), method("Query", 1), method("Watch", 2, { server_streaming = true }),
+    method("Save", 0), method("Query", 1), method("Watch", 2, { server_streaming = true, output = "posts.Save" }),
     method("Talk", 3, { client_streaming = true, server_streaming = true }),
   } } }
 end
@@ -199,6 +199,18 @@ test("endpoint options", function()
   bad("empty can only be 204", "empty = 200")
   raises("cannot be validated", define, with 'endpoints = { ["Posts.Talk"] = { validate = { id = "required" } } },')
   raises("the contract has no endpoint", define, with 'endpoints = { ["Posts.No"] = {} },')
+end)
+
+test("the fields of an event", function()
+  local function endpoint(name, options) return with(('endpoints = { ["Posts.%s"] = { %s } },'):format(name, options)) end
+  local d, world = define(endpoint("Watch", 'event_id = "id", resume = "id"'))
+  local watch = world.core.decode("mica.core.v1.Definition", d.describe()).endpoints[3]
+  eq({ "Posts.Watch", "id", "id" }, { watch.name, watch.event_id, watch.resume })
+  raises('endpoints["Posts.Watch"].event_id: posts.Save has no field "nummer"', define, endpoint("Watch", 'event_id = "nummer"'))
+  raises("resume needs event_id", define, endpoint("Watch", 'resume = "id"'))
+  raises("only an endpoint that answers one message with a stream has events", define, endpoint("Save", 'event_id = "id"'))
+  raises("only an endpoint that answers one message with a stream has events", define, endpoint("Talk", 'event_id = "id"'))
+  raises("is no single text or whole number", define, endpoint("Watch", 'event_id = "tags"'))
 end)
 
 test("limits, uses, json and names", function()
