@@ -85,7 +85,7 @@ class Conversations(harness.Case):
             self.assertEqual(socket.headers["sec-websocket-protocol"], "mica.json")
             self.assertEqual(self.note(socket)["text"], "who are you")  # it speaks first
             socket.send('{"text":"Ada"}')
-            self.assertEqual(self.note(socket)["text"], "hello Ada")
+            self.assertEqual(self.note(socket)["text"], "hello Ada unmarked")
             self.assertEqual(socket.end()[1], 1000)
         with self.open("/flow/meet", Sec_WebSocket_Protocol="mica.proto") as socket:
             self.assertEqual(socket.receive().opcode, BINARY)
@@ -187,6 +187,12 @@ class Conversations(harness.Case):
         done = subprocess.run(["node", "--experimental-websocket", "--no-warnings", "-e", script,
                                f"ws://{self.server.api}/flow/echo"], capture_output=True, text=True, timeout=30 * SLOW)
         self.assertEqual(json.loads(done.stdout or "null"), [["1", "2"], "mica.json", 1000, True], done)
+
+    def test_metadata(self):
+        # The service sees the headers, but nothing of the handshake, in which a token may stand.
+        with self.open("/flow/meet", X_Mark="here", Sec_WebSocket_Protocol="secret, mica.json") as socket:
+            socket.send("")
+            self.assertEqual([json.loads(m)["text"] for m in socket.end()[0]], ["who are you", "hello nobody here", "no secrets"])
 
     def test_counted(self):
         def calls(code):
