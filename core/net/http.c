@@ -190,6 +190,7 @@ int http_upgrade(struct http_stream *s, const struct http_header *headers, size_
     int rc = s->session->ops->upgrade(st, headers, count);
     if (rc < 0) return rc;
     st->responded = st->upgraded = true;
+    s->status = 101;
     touch(s->session);
     return 0;
 }

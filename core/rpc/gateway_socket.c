@@ -366,6 +366,8 @@ static bool acceptable(struct request *r, char accept[WEBSOCKET_ACCEPT + 1]) {
     } else if (!http2 && !websocket_accept(accept, header(r, "sec-websocket-key"))) {
         gateway_refuse(r, 400, STATUS_INVALID_ARGUMENT,
                        "sec-websocket-key must be 16 bytes as base64");
+    } else if (http_is_ending(r->stream->session)) {
+        gateway_refuse(r, 503, STATUS_UNAVAILABLE, "the connection ends: make another one");
     } else if (!origin_allowed(r)) {
         struct str origin = r->head.origin;
         gateway_refuse(r, 403, STATUS_PERMISSION_DENIED,
