@@ -61,6 +61,12 @@ class Conversations(harness.Case):
             messages, code, _ = socket.end()
             self.assertEqual([json.loads(m)["number"] for m in messages], ["1", "2", "3"])
             self.assertEqual(code, 1000)
+        with self.open("/flow/count?to=2") as socket:  # the query is a part of the request
+            socket.send("")
+            self.assertEqual(len(socket.end()[0]), 2)
+        with self.open("/flow/count?to=2") as socket:
+            socket.send('{"to":3}')
+            self.assertEqual(len(socket.end()[0]), 3)
         with self.open("/flow/greet") as socket:
             socket.raw(frame(TEXT, '{"wait":20}') + frame(TEXT, "{}"))
             messages, code, reason = socket.end()
