@@ -27,11 +27,32 @@ static int parse(struct intake *in, struct str *bytes, struct err *err) {
     return 0;
 }
 
+static bool is_long(const struct intake *in) {
+    return !grpc_frame_between(&in->frame) && in->frame.length > MSG_WINDOW;
+}
+
+// Bytes that were parsed are given back. `before`: a long message had begun before them.
+static void give_back(struct intake *in, struct http_stream *stream, size_t n, bool before) {
+    if (stream == NULL) return;
+    bool keep = before || is_long(in);
+    if (keep) {
+        in->kept = true;
+        http_keep(stream, n);
+    } else {
+        http_consume(stream, n);
+    }
+    if (in->kept && in->credit > 0 && !is_long(in)) {
+        in->kept = false;
+        http_keep_end(stream);
+    }
+}
+
 int intake_data(struct intake *in, struct http_stream *stream, struct str bytes, struct err *err) {
     size_t n = bytes.n;
     if (intake_empty(in)) {
+        bool before = is_long(in);
         int rc = parse(in, &bytes, err);
-        if (stream != NULL) http_consume(stream, n - bytes.n);
+        give_back(in, stream, n - bytes.n, before);
         if (rc < 0) return rc;
     }
     buf_append_str(&in->waiting, bytes);
@@ -42,7 +63,11 @@ int intake_data(struct intake *in, struct http_stream *stream, struct str bytes,
 
 int intake_credit(struct intake *in, struct http_stream *stream, uint32_t credit, struct err *err) {
     in->credit += credit;
-    if (intake_empty(in)) return 0;
+    bool before_long = is_long(in);
+    if (intake_empty(in)) {
+        give_back(in, stream, 0, false);
+        return 0;
+    }
     struct str rest = {buf_p(&in->waiting) + in->waiting_from, in->waiting.n - in->waiting_from};
     size_t before = rest.n;
     int rc = parse(in, &rest, err);
@@ -52,6 +77,6 @@ int intake_credit(struct intake *in, struct http_stream *stream, uint32_t credit
         in->waiting.n = rest.n;
         in->waiting_from = 0;
     }
-    if (stream != NULL) http_consume(stream, before - rest.n);
+    give_back(in, stream, before - rest.n, before_long);
     return rc;
 }
