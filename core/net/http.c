@@ -291,3 +291,10 @@ void http_keep(struct http_stream *s, size_t bytes) {
     const struct session_ops *ops = s->session->ops;
     give_back(stream_of(s), bytes, ops->keep == NULL ? ops->consume : ops->keep);
 }
+
+void http_keep_end(struct http_stream *s) {
+    const struct session_ops *ops = s->session->ops;
+    if (ops->keep_end == NULL) return;
+    ops->keep_end(stream_of(s));
+    touch(s->session);
+}

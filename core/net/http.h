@@ -147,3 +147,5 @@ void http_consume(struct http_stream *s, size_t bytes);
 // As http_consume, for bytes that are kept until the request is answered: where a connection has very many of them under
 // way, its streams wait for each other.
 void http_keep(struct http_stream *s, size_t bytes);
+void http_keep_end(
+    struct http_stream *s); // they are not kept any more; the head of an answer says so too

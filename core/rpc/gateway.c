@@ -12,10 +12,10 @@
 
 struct gateway_error gateway_error_of(const struct call *c, int http, const struct msg_fault *fault,
                                       char id[ID_MAX]) {
-    bool named = fault != NULL && fault->id != NULL && fault->id->n > 0;
+    struct str name = blob_str(fault == NULL ? NULL : fault->id);
     return (struct gateway_error){.http = http,
-                                  .id = named ? blob_str(fault->id) : gateway_id(id, c->route),
-                                  .detail = fault == NULL ? str_of("") : blob_str(fault->text),
+                                  .id = name.n > 0 ? name : gateway_id(id, c->route),
+                                  .detail = blob_str(fault == NULL ? NULL : fault->text),
                                   .request_id = c->context->request_id};
 }
 

@@ -28,7 +28,8 @@ bool gateway_map_begin(struct call *c, const struct request *r) {
     for (size_t i = 0; i < r->param_count; i++) {
         struct str value = r->params[i].value;
         if (value.n > 0) memcpy(to, value.p, value.n);
-        c->params[i] = (struct route_param){r->params[i].name, {to, value.n}}; // the route keeps names
+        c->params[i] =
+            (struct route_param){r->params[i].name, {to, value.n}}; // the route keeps names
         to += value.n;
     }
     return true;

@@ -256,6 +256,7 @@ static int next_message(struct intake *in, struct str *bytes, struct blob **mess
     while (bytes->n > 0 && !c->answered) {
         struct websocket_message m;
         int rc = websocket_feed(&s->in, bytes, &m);
+        in->under_way = s->in.message.n;
         if (rc < 0) return broken(c, (unsigned)-rc, s->in.fault, err);
         if (!spend_crumbs(c)) {
             if (rc == 1) blob_drop(m.body);

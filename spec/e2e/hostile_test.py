@@ -69,6 +69,7 @@ ENDS = {
     "idle-streams": None,
     "slow-bodies": None,
     "large-bodies": None,
+    "large-messages": None,
     "unended-head": None,
     "oversized": (FRAME_SIZE_ERROR, BROKEN),
     "bad-preface": (0, "malformed HTTP"),
@@ -145,7 +146,7 @@ class Attacks(Serving):
     def test_memory(self):
         # Those that make the server keep things, one at a time.
         attack(self.server, "requests", seconds=1)
-        for i, name in enumerate(("zero-window", "deaf", "crumbs", "large-bodies", "idle-streams", "slow-bodies", "long-value",
+        for i, name in enumerate(("zero-window", "deaf", "crumbs", "large-bodies", "large-messages", "idle-streams", "slow-bodies", "long-value",
                                   "empty-messages", "rapid-reset-work")):
             with self.subTest(attack=name), concurrent.futures.ThreadPoolExecutor(1) as pool:
                 before = most = self.server.memory()
