@@ -106,6 +106,7 @@ struct call_form {
 };
 
 struct socket; // gateway_socket.c
+struct parts;  // gateway_parts.c
 
 struct call {
     struct rpc_loop *at;
@@ -123,6 +124,7 @@ struct call {
     struct loop_timer beat; // of a stream to a browser: shows that it lives
     int64_t spoke;          // loop_now when something was last sent on it
     struct socket *socket;  // of a WebSocket
+    struct parts *parts;    // of a form with files that is streamed (gateway_parts.c)
     struct msg_form encoding;
     struct str content_type; // of the answer; static
     bool transcoded;         // the caller speaks JSON and the service does not
@@ -137,6 +139,7 @@ struct call {
     int refusal;          // gateway_page.c: the HTTP status of a refused request
     int refusal_status;   // and what it counts as
     struct buf body;      // of a request over HTTP
+    struct buf texts;     // gateway_parts.c: the parts of a form, until it is a message
     struct blob *leading; // metadata that waits for the head of the answer (gateway)
     struct blob *message; // the one message of a unary gRPC request
     struct intake intake; // of who sends many messages
@@ -215,6 +218,9 @@ struct blob *peer_of(struct rpc_loop *at, struct conn *conn); // held for the ca
 // ---- grpc_server.c, gateway.c
 void grpc_head(struct request *r);
 void gateway_head(struct request *r);
+
+// ---- gateway_parts.c
+void parts_delete(struct parts *p); // NULL: nothing
 
 // ---- gateway_map.c
 // A message that the caller sent as such, with the variables of the path and the query put in. Takes it. NULL: the call

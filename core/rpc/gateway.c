@@ -136,12 +136,12 @@ static bool lines_acceptable(struct request *r, enum body_kind kind) {
                        endpoint.p);
         return false;
     }
-    if (kind == BODY_LINES) return true;
+    if (kind == BODY_LINES || kind == BODY_MULTIPART) return true;
     bool get = kind == BODY_QUERY;
     r->allow = get ? "POST" : NULL;
     gateway_refuse(r, get ? 405 : 415, STATUS_INVALID_ARGUMENT,
                    "%.*s takes a stream from its caller: POST application/x-ndjson, a message a "
-                   "line, or open a WebSocket",
+                   "line, or a form with files, or open a WebSocket",
                    (int)endpoint.n, endpoint.p);
     return false;
 }
@@ -158,7 +158,7 @@ static bool acceptable(struct request *r, enum body_kind kind) {
                        r->head.content_type.p);
         return false;
     }
-    if (kind != BODY_LINES && r->stream->content_length > 0 &&
+    if (!method->client_streaming && r->stream->content_length > 0 &&
         (uint64_t)r->stream->content_length > limit) {
         gateway_refuse(r, 413, STATUS_RESOURCE_EXHAUSTED,
                        "the body is longer than the limit of %zu bytes", limit);
@@ -201,6 +201,7 @@ static void begin(struct request *r, struct blob *account, enum body_kind kind) 
     c->transcoded = r->route->outside && kind != BODY_PROTO;
     if (form == &GATEWAY_EVENTS) gateway_events_begin(c);
     if (kind == BODY_LINES) gateway_lines_begin(c);
+    if (kind == BODY_MULTIPART && method->client_streaming) gateway_parts_begin(c);
 }
 
 static void endpoint_head(struct request *r, struct blob *account) {
