@@ -4,7 +4,8 @@ local mica = require "mica"
 local Mapping = {}
 
 for _, name in ipairs { "Call", "Read", "Shelf", "File", "Newest", "Publish", "Replace", "Change", "Items", "Tags", "Text",
-  "Labels", "Remove", "Start", "Report", "Any", "PageOf", "Told", "Upload", "Data", "Maybe" } do
+  "Labels", "Remove", "Start", "Report", "Any", "PageOf", "Told", "Upload", "Data", "Maybe",
+  "Zero" } do
   Mapping[name] = function(_, req) return req end
 end
 
