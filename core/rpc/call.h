@@ -86,6 +86,7 @@ struct rpc_server {
     struct rpc_door doors[DOORS];
     struct blob *empty_object; // "{}"
     struct route metrics;      // where /metrics is answered
+    struct blob *origins;      // which may read what any service answers, see cors.h
     atomic_int uncounted;      // calls under way that have no series: scrapes
     pthread_mutex_t lock;      // of `dials`
     struct dial *dials;
@@ -162,6 +163,7 @@ struct request {
     size_t param_count;
     const char
         *allow; // to be refused with 405: the methods for its path; NULL or "": the usual ones
+    bool varies, readable; // cors.c: what the answer says already
 };
 
 // ---- call.c
@@ -217,6 +219,8 @@ struct blob *peer_of(struct rpc_loop *at, struct conn *conn); // held for the ca
 
 // ---- grpc_server.c, gateway.c
 void grpc_head(struct request *r);
+// The route of a gRPC path, at either door; r->view becomes the one that has it. NULL: there is none.
+const struct route *grpc_route(struct request *r);
 void gateway_head(struct request *r);
 
 // ---- gateway_parts.c

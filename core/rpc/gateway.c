@@ -7,6 +7,7 @@
 // (gateway_socket.c).
 #include "rpc/gateway.h"
 #include "msg/metadata.h"
+#include "rpc/cors.h"
 
 // ---- unary calls
 
@@ -97,6 +98,28 @@ static void refuse_unrouted(struct request *r, const struct route_query *q) {
     buf_free(&allow);
 }
 
+// Of the path that was normalized last.
+static struct route_query query_of(const struct request *r, struct str method) {
+    return (struct route_query){.ns = r->ns,
+                                .clean = buf_str(&r->at->clean),
+                                .normal = buf_str(&r->at->normal),
+                                .method = method,
+                                .host = r->stream->authority,
+                                .version = r->head.version};
+}
+
+const struct route *gateway_look(struct request *r, struct str method) {
+    struct rpc_loop *at = r->at;
+    if (!head_namespace_valid(r->ns)) return NULL;
+    const struct route *route = NULL;
+    if (r->view == &at->views[DOOR_API] && route_normalize(r->path, &at->clean, &at->normal) == 0) {
+        struct route_query q = query_of(r, method);
+        size_t count;
+        route = route_match(r->view->table, &q, at->params, &count);
+    }
+    return route != NULL ? route : grpc_route(r);
+}
+
 // Fills r->route and r->params. False: the request is answered.
 static bool find_route(struct request *r) {
     struct rpc_loop *at = r->at;
@@ -114,16 +137,15 @@ static bool find_route(struct request *r) {
             "the path is malformed: it may hold no NUL, no encoded slash and only UTF-8");
         return false;
     }
-    struct route_query q = {.ns = r->ns,
-                            .clean = buf_str(&at->clean),
-                            .normal = buf_str(&at->normal),
-                            .method = r->stream->method,
-                            .host = r->stream->authority,
-                            .version = r->head.version};
+    struct route_query q = query_of(r, r->stream->method);
     r->params = at->params;
     r->route = route_match(r->view->table, &q, at->params, &r->param_count);
-    if (r->route == NULL) refuse_unrouted(r, &q);
-    return r->route != NULL;
+    if (r->route == NULL) {
+        refuse_unrouted(r, &q);
+        return false;
+    }
+    cors_answer(r);
+    return true;
 }
 
 // A caller's stream is lines of JSON. False: the request is answered.

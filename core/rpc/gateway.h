@@ -31,6 +31,8 @@ enum body_kind {
 };
 
 // ---- gateway.c
+// The route that a request by this method will get, for a preflight; NULL: there is none.
+const struct route *gateway_look(struct request *r, struct str method);
 // Ends a call whose answer has not begun with an error; `fault` and `m` (for its metadata) may be NULL.
 void gateway_end_error(struct call *c, int http, int status, const struct msg_fault *fault,
                        const struct message *m, bool pushback);

@@ -262,7 +262,7 @@ static void refuse_unknown(struct request *r, const char *type) {
 }
 
 // The api door's own table knows paths in normal form; what it lacks is looked up among the proxy's, which are gRPC's.
-static const struct route *find_route(struct request *r) {
+const struct route *grpc_route(struct request *r) {
     const struct route *route =
         route_find_again(&r->view->last_route, r->view->table, r->ns, r->path, r->head.version);
     if (route != NULL || r->view == &r->at->views[DOOR_PROXY]) return route;
@@ -327,7 +327,7 @@ void grpc_head(struct request *r) {
         refuse(r, name, STATUS_UNIMPLEMENTED,
                "grpc-encoding \"%.*s\" is not supported: use gzip or identity",
                (int)(r->head.encoding.n < 50 ? r->head.encoding.n : 50), r->head.encoding.p);
-    } else if ((r->route = find_route(r)) == NULL) {
+    } else if ((r->route = grpc_route(r)) == NULL) {
         refuse_unknown(r, name);
     } else {
         const struct pb_method *method = r->route->method;

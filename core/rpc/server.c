@@ -4,6 +4,7 @@
 // A stream's user is its call, or NULL when it was answered without one (or is not routed yet): then what still comes is
 // given back to flow control and dropped.
 #include "rpc/call.h"
+#include "rpc/cors.h"
 
 #include "base/clock.h"
 
@@ -27,6 +28,8 @@ static void on_head(struct http_stream *s) {
     const char *mark = s->path.n == 0 ? NULL : memchr(s->path.p, '?', s->path.n);
     r.path = s->path;
     if (mark != NULL) r.path.n = (size_t)(mark - s->path.p);
+    if (cors_preflight(&r)) return;
+    cors_answer(&r);
     static const char GRPC[] = "application/grpc";
     bool grpc = str_starts(r.head.content_type, GRPC) &&
                 (r.head.content_type.n == sizeof GRPC - 1 ||
@@ -99,6 +102,11 @@ struct door rpc_door_api(struct rpc_server *s) {
 }
 struct door rpc_door_proxy(struct rpc_server *s) {
     return make_door(s, DOOR_PROXY);
+}
+
+bool rpc_allow_origins(struct rpc_server *s, const char *const *origins, size_t count) {
+    s->origins = count == 0 ? NULL : cors_list(origins, count);
+    return count == 0 || s->origins != NULL;
 }
 
 void rpc_limit_messages(struct rpc_server *s, size_t max) { s->options.max_message = max; }
@@ -184,6 +192,7 @@ void rpc_server_delete(struct rpc_server *s) {
     for (unsigned i = 0; i < s->loop_count; i++) loop_part_destroy(&s->loops[i]);
     pthread_mutex_destroy(&s->lock);
     blob_drop(s->empty_object);
+    blob_drop(s->origins);
     free(s->loops);
     free(s);
 }
