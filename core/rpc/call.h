@@ -13,6 +13,7 @@
 #pragma once
 
 #include "rpc/door.h"
+#include "rpc/grpc_web.h"
 #include "rpc/head.h"
 #include "rpc/headers.h"
 #include "rpc/intake.h"
@@ -145,6 +146,9 @@ struct call {
     struct blob *message; // the one message of a unary gRPC request
     struct intake intake; // of who sends many messages
     uint32_t uncredited;  // bytes of ITEMs that the service has had no credit for yet
+    // gRPC-Web: of a request that is text, and how the answer goes (enum grpc_web).
+    struct grpc_web_text text;
+    uint8_t web;
 };
 
 // A request whose head is being looked at.

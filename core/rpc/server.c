@@ -16,6 +16,16 @@
 
 // ---- events
 
+// A type of gRPC or gRPC-Web, known or not.
+static bool is_grpc(struct str type) {
+    static const char GRPC[] = "application/grpc";
+    size_t n = sizeof GRPC - 1;
+    for (size_t i = 0; i < n; i++) {
+        if (i == type.n || (type.p[i] | 0x20) != (GRPC[i] | 0x20)) return false;
+    }
+    return type.n == n || strchr("+; -", type.p[n]) != NULL;
+}
+
 static void on_head(struct http_stream *s) {
     struct conn *conn = conn_of(s->session);
     const struct rpc_door *door = conn_door(conn)->user;
@@ -30,11 +40,7 @@ static void on_head(struct http_stream *s) {
     if (mark != NULL) r.path.n = (size_t)(mark - s->path.p);
     if (cors_preflight(&r)) return;
     cors_answer(&r);
-    static const char GRPC[] = "application/grpc";
-    bool grpc = str_starts(r.head.content_type, GRPC) &&
-                (r.head.content_type.n == sizeof GRPC - 1 ||
-                 strchr("+; ", r.head.content_type.p[sizeof GRPC - 1]));
-    if (grpc || door->index == DOOR_PROXY) {
+    if (is_grpc(r.head.content_type) || door->index == DOOR_PROXY) {
         grpc_head(&r);
     } else {
         gateway_head(&r);
