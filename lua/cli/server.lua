@@ -95,7 +95,7 @@ return {
     parser:option("--tls-key", "Its private key, PEM (MICA_TLS_KEY)."):argname "FILE"
     parser:option("--tls-client-ca", "Who vouches for clients: they may show a certificate (MICA_TLS_CLIENT_CA).")
       :argname "FILE"
-    origins.declare(parser, "cors-origin", "Pages of this origin may read all answers; * is every one; may repeat (MICA_CORS_ORIGINS).")
+    origins.declare(parser, "cors-origin", "Pages of it may read all answers; * is any; may repeat (MICA_CORS_ORIGINS).")
     add_limits(parser)
     parser:flag("--insecure", "Allow addresses beyond this machine without encryption (MICA_INSECURE).")
   end,

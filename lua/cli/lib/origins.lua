@@ -20,6 +20,17 @@ function origins.check(cli, list, what)
   return list
 end
 
+--- What a flag that may repeat says: nil when it is not given, the empty list for the word "none".
+---@param cli mica.cli.Console
+---@param given string[]
+---@param what string
+---@return string[]? list
+function origins.given(cli, given, what)
+  if #given == 0 then return nil end
+  if #given == 1 and given[1] == "none" then return {} end
+  return origins.check(cli, given, what)
+end
+
 --- What a flag that may repeat says, else its variable, which holds several with spaces or commas between.
 ---@param cli mica.cli.Console
 ---@param given string[]
