@@ -22,6 +22,16 @@ class Cors(harness.Case):
     def preflight(self, path, origin, method="POST", **headers):
         return self.get(path, origin, "OPTIONS", access_control_request_method=method, **headers)
 
+    def socket(self, path, origin=None):
+        """The status by which a WebSocket is answered."""
+        with self.server.connect() as sock:
+            lines = [f"GET {path} HTTP/1.1", f"host: {self.server.api}", "connection: upgrade", "upgrade: websocket",
+                     "sec-websocket-version: 13", "sec-websocket-key: MDEyMzQ1Njc4OWFiY2RlZg=="]
+            if origin:
+                lines.append(f"origin: {origin}")
+            sock.sendall("\r\n".join([*lines, "", ""]).encode())
+            return int(sock.recv(100).split()[1])
+
     def assert_open(self, answer, origin, credentials=True):
         """The browser gives the answer to the page."""
         self.assertEqual(answer.headers.get("access-control-allow-origin"), origin, answer)
@@ -42,6 +52,10 @@ class Nobody(Cors):
             refused = self.preflight(path, APP)
             self.assert_shut(refused)
             self.assert_error(refused, 403, detail="--cors-origin ORIGIN")
+
+    def test_websocket(self):
+        for origin, status in [(None, 101), (f"http://{self.server.api}", 101), (APP, 403), ("null", 403), (self.server.api, 403)]:
+            self.assertEqual(self.socket("/helloworld/pingPong", origin), status, origin)
 
     def test_options_without_a_question(self):
         answer = self.get("/helloworld", APP, "OPTIONS")
@@ -169,10 +183,13 @@ class Service(Cors):
             self.assert_open(self.get("/helloworld/stream?messages=1", origin), origin)
             self.assert_open(self.preflight("/helloworld", origin), origin)
             self.assert_open(self.preflight("/helloworld.Helloworld/Call", origin), origin)
+            self.assertEqual(self.socket("/helloworld/pingPong", origin), 101)
         self.assert_open(self.get("/helloworld?nothing=1", APP), APP)
         for path in ("/wire/count", "/nothing", "/"):
             self.assert_shut(self.get(path, APP))
             self.assert_shut(self.preflight(path, APP))
+        self.assertEqual(self.socket("/helloworld/pingPong", EVIL), 403)
+        self.assertEqual(self.socket("/wire/both", APP), 403)
         self.assert_shut(self.get("/helloworld?name=a", EVIL))
         self.assert_shut(self.preflight("/helloworld", EVIL))
         # As it is, through an update of something else and a restart; then another, then none.
