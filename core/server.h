@@ -29,6 +29,8 @@ struct server_options {
     char *tls_key;
     char *tls_client_ca; // "": clients are not asked for certificates
     struct server_limits limits;
+    char **origins; // whose pages may read what the doors answer, see rpc/cors.h
+    size_t origin_count;
 };
 
 // Blocks. The exit code: 0 after a stop, 1 for a fault at start, which is one line on stderr.

@@ -69,6 +69,12 @@ struct chunk {
     size_t from, to, cap;
 };
 
+// A header that the answer will have, see http_add_header; the newest comes first.
+struct added_header {
+    struct added_header *next;
+    struct http_header header;
+};
+
 struct stream {
     struct http_stream s; // first: an http_stream is a stream
     struct stream *next, *prev;
@@ -96,6 +102,7 @@ struct stream {
     size_t unconsumed; // reported by `data` and not yet given back
     size_t queued;     // bytes of body that wait
     struct chunk *first, *last;
+    struct added_header *added;
     struct http_header *out_trailers;
     size_t out_trailer_count;
     struct arena_block *blocks;

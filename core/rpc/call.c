@@ -132,9 +132,11 @@ void call_delete(struct call *c) {
     loop_timer_clear(at->loop, &c->timer);
     loop_timer_clear(at->loop, &c->beat);
     socket_delete(c->socket);
+    parts_delete(c->parts);
     route_table_drop(c->table);
     msg_context_drop(c->context);
     buf_free(&c->body);
+    buf_free(&c->texts);
     free(c->params);
     blob_drop(c->message);
     blob_drop(c->leading);

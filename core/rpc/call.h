@@ -13,6 +13,7 @@
 #pragma once
 
 #include "rpc/door.h"
+#include "rpc/grpc_web.h"
 #include "rpc/head.h"
 #include "rpc/headers.h"
 #include "rpc/intake.h"
@@ -86,6 +87,7 @@ struct rpc_server {
     struct rpc_door doors[DOORS];
     struct blob *empty_object; // "{}"
     struct route metrics;      // where /metrics is answered
+    struct blob *origins;      // which may read what any service answers, see cors.h
     atomic_int uncounted;      // calls under way that have no series: scrapes
     pthread_mutex_t lock;      // of `dials`
     struct dial *dials;
@@ -106,6 +108,7 @@ struct call_form {
 };
 
 struct socket; // gateway_socket.c
+struct parts;  // gateway_parts.c
 
 struct call {
     struct rpc_loop *at;
@@ -123,6 +126,7 @@ struct call {
     struct loop_timer beat; // of a stream to a browser: shows that it lives
     int64_t spoke;          // loop_now when something was last sent on it
     struct socket *socket;  // of a WebSocket
+    struct parts *parts;    // of a form with files that is streamed (gateway_parts.c)
     struct msg_form encoding;
     struct str content_type; // of the answer; static
     bool transcoded;         // the caller speaks JSON and the service does not
@@ -137,10 +141,14 @@ struct call {
     int refusal;          // gateway_page.c: the HTTP status of a refused request
     int refusal_status;   // and what it counts as
     struct buf body;      // of a request over HTTP
+    struct buf texts;     // gateway_parts.c: the parts of a form, until it is a message
     struct blob *leading; // metadata that waits for the head of the answer (gateway)
     struct blob *message; // the one message of a unary gRPC request
     struct intake intake; // of who sends many messages
     uint32_t uncredited;  // bytes of ITEMs that the service has had no credit for yet
+    // gRPC-Web: of a request that is text, and how the answer goes (enum grpc_web).
+    struct grpc_web_text text;
+    uint8_t web;
 };
 
 // A request whose head is being looked at.
@@ -159,6 +167,7 @@ struct request {
     size_t param_count;
     const char
         *allow; // to be refused with 405: the methods for its path; NULL or "": the usual ones
+    bool varies, readable; // cors.c: what the answer says already
 };
 
 // ---- call.c
@@ -214,7 +223,12 @@ struct blob *peer_of(struct rpc_loop *at, struct conn *conn); // held for the ca
 
 // ---- grpc_server.c, gateway.c
 void grpc_head(struct request *r);
+// The route of a gRPC path, at either door; r->view becomes the one that has it. NULL: there is none.
+const struct route *grpc_route(struct request *r);
 void gateway_head(struct request *r);
+
+// ---- gateway_parts.c
+void parts_delete(struct parts *p); // NULL: nothing
 
 // ---- gateway_map.c
 // A message that the caller sent as such, with the variables of the path and the query put in. Takes it. NULL: the call

@@ -7,6 +7,7 @@
 // (gateway_socket.c).
 #include "rpc/gateway.h"
 #include "msg/metadata.h"
+#include "rpc/cors.h"
 
 // ---- unary calls
 
@@ -97,6 +98,28 @@ static void refuse_unrouted(struct request *r, const struct route_query *q) {
     buf_free(&allow);
 }
 
+// Of the path that was normalized last.
+static struct route_query query_of(const struct request *r, struct str method) {
+    return (struct route_query){.ns = r->ns,
+                                .clean = buf_str(&r->at->clean),
+                                .normal = buf_str(&r->at->normal),
+                                .method = method,
+                                .host = r->stream->authority,
+                                .version = r->head.version};
+}
+
+const struct route *gateway_look(struct request *r, struct str method) {
+    struct rpc_loop *at = r->at;
+    if (!head_namespace_valid(r->ns)) return NULL;
+    const struct route *route = NULL;
+    if (r->view == &at->views[DOOR_API] && route_normalize(r->path, &at->clean, &at->normal) == 0) {
+        struct route_query q = query_of(r, method);
+        size_t count;
+        route = route_match(r->view->table, &q, at->params, &count);
+    }
+    return route != NULL ? route : grpc_route(r);
+}
+
 // Fills r->route and r->params. False: the request is answered.
 static bool find_route(struct request *r) {
     struct rpc_loop *at = r->at;
@@ -114,16 +137,15 @@ static bool find_route(struct request *r) {
             "the path is malformed: it may hold no NUL, no encoded slash and only UTF-8");
         return false;
     }
-    struct route_query q = {.ns = r->ns,
-                            .clean = buf_str(&at->clean),
-                            .normal = buf_str(&at->normal),
-                            .method = r->stream->method,
-                            .host = r->stream->authority,
-                            .version = r->head.version};
+    struct route_query q = query_of(r, r->stream->method);
     r->params = at->params;
     r->route = route_match(r->view->table, &q, at->params, &r->param_count);
-    if (r->route == NULL) refuse_unrouted(r, &q);
-    return r->route != NULL;
+    if (r->route == NULL) {
+        refuse_unrouted(r, &q);
+        return false;
+    }
+    cors_answer(r);
+    return true;
 }
 
 // A caller's stream is lines of JSON. False: the request is answered.
@@ -136,12 +158,12 @@ static bool lines_acceptable(struct request *r, enum body_kind kind) {
                        endpoint.p);
         return false;
     }
-    if (kind == BODY_LINES) return true;
+    if (kind == BODY_LINES || kind == BODY_MULTIPART) return true;
     bool get = kind == BODY_QUERY;
     r->allow = get ? "POST" : NULL;
     gateway_refuse(r, get ? 405 : 415, STATUS_INVALID_ARGUMENT,
                    "%.*s takes a stream from its caller: POST application/x-ndjson, a message a "
-                   "line, or open a WebSocket",
+                   "line, or a form with files, or open a WebSocket",
                    (int)endpoint.n, endpoint.p);
     return false;
 }
@@ -158,7 +180,7 @@ static bool acceptable(struct request *r, enum body_kind kind) {
                        r->head.content_type.p);
         return false;
     }
-    if (kind != BODY_LINES && r->stream->content_length > 0 &&
+    if (!method->client_streaming && r->stream->content_length > 0 &&
         (uint64_t)r->stream->content_length > limit) {
         gateway_refuse(r, 413, STATUS_RESOURCE_EXHAUSTED,
                        "the body is longer than the limit of %zu bytes", limit);
@@ -201,6 +223,7 @@ static void begin(struct request *r, struct blob *account, enum body_kind kind) 
     c->transcoded = r->route->outside && kind != BODY_PROTO;
     if (form == &GATEWAY_EVENTS) gateway_events_begin(c);
     if (kind == BODY_LINES) gateway_lines_begin(c);
+    if (kind == BODY_MULTIPART && method->client_streaming) gateway_parts_begin(c);
 }
 
 static void endpoint_head(struct request *r, struct blob *account) {

@@ -1,6 +1,7 @@
 -- mica server: checks its flags, then the process becomes the server.
 
 local flags = require "lib.flags"
+local origins = require "lib.origins"
 
 local LEVELS = { trace = true, debug = true, info = true, warn = true, error = true, off = true }
 
@@ -94,6 +95,7 @@ return {
     parser:option("--tls-key", "Its private key, PEM (MICA_TLS_KEY)."):argname "FILE"
     parser:option("--tls-client-ca", "Who vouches for clients: they may show a certificate (MICA_TLS_CLIENT_CA).")
       :argname "FILE"
+    origins.declare(parser, "cors-origin", "Pages of it may read all answers; * is any; may repeat (MICA_CORS_ORIGINS).")
     add_limits(parser)
     parser:flag("--insecure", "Allow addresses beyond this machine without encryption (MICA_INSECURE).")
   end,
@@ -119,6 +121,7 @@ return {
       tls_key = tls_key,
       tls_client_ca = tls_client_ca,
       limits = read_limits(cli, args),
+      cors = { origins = origins.setting(cli, args.cors_origin, "--cors-origin", "MICA_CORS_ORIGINS") },
     }
   end,
 }
