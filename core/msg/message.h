@@ -88,6 +88,7 @@ struct msg_fault {
     struct blob *details; // an encoded google.rpc.Status, or NULL
     // What the caller should know before it tries again.
     uint8_t again; // enum msg_again
+    uint16_t http; // the HTTP status, where it is another one than the code's; 0: that
     uint32_t
         pushback; // grpc-retry-pushback-ms: 0: nothing was said, n: wait n - 1 ms, MSG_NEVER: do not
 };
@@ -105,7 +106,7 @@ struct message {
     struct port *reply;          // REQUEST, and what the callee gets later: where the caller is
     struct msg_context *context; // REQUEST
     const void
-        *method; // REQUEST: const struct pb_method *, of the pool that `contract` keeps alive
+        *method; // REQUEST: const struct pb_method *, of the pool that `contract` keeps alive; NULL: raw HTTP (vm/web.c)
     struct pb_pool *contract;
     struct blob *body; // REQUEST, ITEM, RESPONSE
     struct blob *
