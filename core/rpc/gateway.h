@@ -10,6 +10,7 @@
 //   gateway_stream.c   answers of many messages, as newline-delimited JSON
 //   gateway_events.c   and as server-sent events
 //   gateway_socket.c   WebSocket
+//   gateway_web.c      raw HTTP: functions of services that answer themselves
 //   gateway_page.c     whole answers, errors, and the door's own pages
 //
 // All on the loop's thread.
@@ -99,6 +100,9 @@ void gateway_socket_head(struct request *r, struct blob *account);
 extern const struct call_form GATEWAY_STREAM;
 void gateway_stream_break(struct call *c);   // memory has ended: breaks the answer off
 void gateway_stream_head(struct request *r); // answers HEAD
+
+// ---- gateway_web.c
+void gateway_web_head(struct request *r, struct blob *account);
 
 // ---- gateway_page.c
 bool gateway_fixed(

@@ -92,7 +92,7 @@ static int64_t find_deadline(struct vm *vm, const struct message *m, const struc
 static bool find_callee(struct vm *vm, const struct message *m, struct begin *b) {
     b->handler = web_handler(m);
     if (b->handler.n > 0) {
-        b->streams = web_streams(m);
+        b->streams = m->streams;
         return true;
     }
     b->method = find_method(vm, m, &b->err);

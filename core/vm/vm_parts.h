@@ -51,7 +51,6 @@ struct blob *value_encode(struct vm *vm, lua_State *L, int index, struct pb_lua 
 
 // ---- web.c
 struct str web_handler(const struct message *m); // of a REQUEST: which raw HTTP handler it is for; empty: none
-bool web_streams(const struct message *m);       // its body comes as ITEMs
 // The task of a raw HTTP request; `err` is filled when there is no handler. Raises.
 void web_begin(struct vm *vm, lua_State *L, struct request *r, const struct blob *body,
                struct err *err);

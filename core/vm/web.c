@@ -8,9 +8,9 @@
 //   :method    "GET" (of a HEAD for a GET handler: "HEAD")      :url     path and query as received
 //   :path      cleaned and decoded, below the base              :base    where the service is mounted, "/posts"
 //   :host      Host or :authority                               :scheme  "https" or "http"
-//   :param     "name=value", for each variable of the path      :stream  the body comes as ITEMs, then END
+//   :param     "name=value", for each variable of the path
 //
-// A short body comes whole, in the REQUEST. The answer's head is ":status" and headers, as leading metadata; its body is
+// A short body comes whole, in the REQUEST, any other as ITEMs, then END (`streams` of the REQUEST). The answer's head is ":status" and headers, as leading metadata; its body is
 // bytes: the RESPONSE's body, or ITEMs. For a file the body is the source's own blob, which is not copied, and ":piece" in
 // the head (u64 from, u64 n, then a text that goes before) says which parts of it are sent; none: all of it.
 //
@@ -32,11 +32,6 @@ struct str web_handler(const struct message *m) {
     if (m->method == NULL && m->context != NULL)
         metadata_get(m->context->metadata, str_of(":handler"), &key);
     return key;
-}
-
-bool web_streams(const struct message *m) {
-    struct str value;
-    return metadata_get(m->context->metadata, str_of(":stream"), &value);
 }
 
 void web_begin(struct vm *vm, lua_State *L, struct request *r, const struct blob *body,
