@@ -134,7 +134,8 @@ static bool send_item(struct call *c, struct blob *take) {
 static void give(struct call *c, struct str bytes) {
     touch(c);
     if (c->body.n == 0 && c->intake.credit > 0) {
-        if (send_item(c, blob_new(bytes.p, bytes.n))) http_consume(c->stream, bytes.n);
+        send_item(c, blob_new(bytes.p, bytes.n));
+        http_consume(c->stream, bytes.n);
         return;
     }
     buf_append_str(&c->body, bytes);
@@ -157,9 +158,12 @@ static void on_data(struct call *c, struct str bytes) {
         c->intake.credit = MSG_WINDOW;
         c->context->deadline = 0; // nobody has seen it yet
         call_request(c, NULL);
-        if (c->answered) return;
     }
-    give(c, bytes);
+    if (c->answered) { // it was refused
+        http_consume(c->stream, bytes.n);
+    } else {
+        give(c, bytes);
+    }
 }
 
 static void end_of_stream(struct call *c) {

@@ -18,7 +18,8 @@ local core = ...
 ---@field scheme "http"|"https"
 ---@field text fun(req: mica.web.Request): string the body as it came
 ---@field json fun(req: mica.web.Request): any the body as JSON
----@field form fun(req: mica.web.Request): table<string, string>, table<string, mica.web.File> the first value, and file, of each name
+--- the fields of a form, and its files: the first of each name
+---@field form fun(req: mica.web.Request): table<string, string>, table<string, mica.web.File>
 ---@field form_all fun(req: mica.web.Request, name: string): (string|mica.web.File)[] all of a name, in order
 ---@field query_all fun(req: mica.web.Request, name: string): string[] all values of a name, in order
 ---@field chunks fun(req: mica.web.Request): fun(): string? the body in pieces, as they come
@@ -40,6 +41,14 @@ local core = ...
 ---@field status? integer default 200
 ---@field headers? table<string, string|number|string[]>
 ---@field body? string|(fun(): string?)|mica.web.Body a text, or an iterator whose pieces are sent as they come
+
+---@class mica.web.CookieOptions
+---@field path? string default: where the service is mounted
+---@field domain? string
+---@field max_age? mica.Duration without it, until the browser is closed
+---@field secure? boolean only over TLS; default: as the request came
+---@field http_only? boolean scripts cannot read it; default true
+---@field same_site? "Lax"|"Strict"|"None" default "Lax"
 
 ---@class mica.web.Body a file
 ---@alias mica.web.Handler fun(ctx: mica.Context, req: mica.web.Request): mica.web.Answer|string|nil
@@ -151,7 +160,7 @@ end
 --- this service only, and where the request came over TLS it never goes out without. A value of nil removes the cookie.
 ---@param name string
 ---@param value string?
----@param opts? { path?: string, domain?: string, max_age?: mica.Duration, secure?: boolean, http_only?: boolean, same_site?: "Lax"|"Strict"|"None" }
+---@param opts? mica.web.CookieOptions
 ---@return string
 function web.cookie(name, value, opts)
   opts = opts or {}

@@ -101,8 +101,8 @@ local function range_holds(condition, etag, last_modified)
   return last_modified ~= nil and condition == last_modified
 end
 
---- Which bytes are wanted: a list of { from =, n = } (sorted as asked for), nil for all of it, false when there are none such (416).
---- A header that is malformed, or asks for more bytes than there are (which only an attack does), means all.
+--- Which bytes are wanted: a list of { from =, n = } in the order asked for, nil for all of it, false when there are none such
+--- (416). A header that is malformed, or asks for more bytes than there are (which only an attack does), means all.
 ---@param headers table<string, string>
 ---@param size integer
 ---@param etag string?

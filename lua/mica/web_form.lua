@@ -2,8 +2,8 @@
 -- Forms: application/x-www-form-urlencoded, and multipart/form-data (RFC 7578), which is read as it comes: a part's content is
 -- given on while the rest is still under way, so files of any size pass through little memory.
 --
--- A reader holds what has come and is not used (`have`): a part of a chunk, and never more than a delimiter where content is
--- looked for, or HEAD_MOST where a part's head is.
+-- A reader holds the last piece that has come, and what of the one before may be the beginning of a delimiter: what is found
+-- out is never looked at again.
 local core = ...
 local errors = core.use("mica.errors")
 local text_of = core.use("mica.web_text")
@@ -12,6 +12,7 @@ local M = {}
 
 local HEAD_MOST = 16 * 1024 -- of a part
 local PARTS_MOST = 1000
+local BLANKS_MOST = 100 -- behind a boundary
 
 local function malformed(what) error(errors.invalid_argument("the form cannot be read: %s", what), 0) end
 
@@ -21,29 +22,33 @@ local Reader = {}
 Reader.__index = Reader
 
 local function new_reader(chunks, boundary)
-  -- The first delimiter may be at the very beginning: as if a line break stood before it.
-  return setmetatable({ chunks = chunks, delimiter = "\r\n--" .. boundary, have = "\r\n", count = 0, over = false }, Reader)
+  -- The first delimiter may be at the very beginning: as if a line break stood before it. `at`: what is before it is used up.
+  return setmetatable({ chunks = chunks, delimiter = "\r\n--" .. boundary, have = "\r\n", at = 1, count = 0, over = false },
+    Reader)
 end
+
+local function left(reader) return #reader.have - reader.at + 1 end
 
 local function more(reader)
   local chunk = reader.chunks()
   if not chunk then malformed "it ends before its last boundary" end
-  reader.have = reader.have .. chunk
+  reader.have = left(reader) == 0 and chunk or reader.have:sub(reader.at) .. chunk
+  reader.at = 1
 end
 
 -- The next piece of content up to the delimiter; nil when that has been reached (and taken).
 local function content(reader)
   local delimiter = reader.delimiter
   while true do
-    local at = reader.have:find(delimiter, 1, true)
-    local n = at and at - 1 or #reader.have - #delimiter + 1
-    if n > 0 then
-      local piece = reader.have:sub(1, n)
-      reader.have = reader.have:sub(n + 1)
+    local found = reader.have:find(delimiter, reader.at, true)
+    local past = found or #reader.have - #delimiter + 2 -- up to here it is content
+    if past > reader.at then
+      local piece = reader.have:sub(reader.at, past - 1)
+      reader.at = past
       return piece
     end
-    if at then
-      reader.have = reader.have:sub(#delimiter + 1)
+    if found then
+      reader.at = found + #delimiter
       return nil
     end
     more(reader)
@@ -52,28 +57,31 @@ end
 
 -- Behind a delimiter: true when a part follows, false when it was the last one.
 local function part_follows(reader)
-  while #reader.have < 2 do more(reader) end
-  if reader.have:sub(1, 2) == "--" then return false end
+  while left(reader) < 2 do more(reader) end
+  if reader.have:sub(reader.at, reader.at + 1) == "--" then return false end
   while true do
-    local from, to = reader.have:find "^[ \t]*\r\n"
-    if from then
-      reader.have = reader.have:sub(to - 1) -- the line break stays: a part without headers has only one more
+    local _, to = reader.have:find("^[ \t]*\r\n", reader.at)
+    if to then
+      reader.at = to - 1 -- the line break stays: a part without headers has only one more
       return true
     end
-    if #reader.have > 100 or reader.have:find "^[ \t]*\r?[^ \t\r]" then malformed "a boundary is followed by something else" end
+    local odd = reader.have:find("^[ \t]*[^ \t\r]", reader.at) or reader.have:find("^[ \t]*\r[^\n]", reader.at)
+    if odd or left(reader) > BLANKS_MOST then malformed "a boundary is followed by something else" end
     more(reader)
   end
 end
 
 local function part_head(reader)
   while true do
-    local at = reader.have:find("\r\n\r\n", 1, true)
-    if at then
-      local head = reader.have:sub(3, at + 1)
-      reader.have = reader.have:sub(at + 4)
+    local found = reader.have:find("\r\n\r\n", reader.at, true)
+    if (found or #reader.have) - reader.at > HEAD_MOST then
+      malformed(("the head of a part is longer than %d bytes"):format(HEAD_MOST))
+    end
+    if found then
+      local head = reader.have:sub(reader.at + 2, found + 1)
+      reader.at = found + 4
       return head
     end
-    if #reader.have > HEAD_MOST then malformed(("the head of a part is longer than %d bytes"):format(HEAD_MOST)) end
     more(reader)
   end
 end
