@@ -169,13 +169,8 @@ function M.parts(req)
   return function() return next_part(reader) end
 end
 
-local function read_multipart(parameters, text)
-  local entries, whole = {}, text
-  local reader = reader_of(parameters, function()
-    local chunk = whole
-    whole = nil
-    return chunk
-  end)
+local function read_multipart(reader)
+  local entries = {}
   for part in next_part, reader do
     local value = Part.text(part)
     if part.name then value = { name = part.name, type = part.type, content = value } end
@@ -184,11 +179,11 @@ local function read_multipart(parameters, text)
   return entries
 end
 
---- All fields and files in order: { name =, value = }, where a file is { name, type, content }.
-function M.read(req)
+--- All fields and files in order: { name =, value = }, where a file is { name, type, content }. `pieces`: of the body, bounded.
+function M.read(req, pieces)
   local kind, parameters = form_type(req)
   if kind == "application/x-www-form-urlencoded" then return text_of.pairs(req:text()) end
-  if kind == "multipart/form-data" then return read_multipart(parameters, req:text()) end
+  if kind == "multipart/form-data" then return read_multipart(reader_of(parameters, pieces(req))) end
   not_a_form(kind, "application/x-www-form-urlencoded or multipart/form-data")
 end
 

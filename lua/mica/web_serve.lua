@@ -8,7 +8,7 @@ local errors = core.use("mica.errors")
 local text_of = core.use("mica.web_text")
 local check = errors.check
 
-local BODY = {} -- the key of what is private in a request: { ctx, whole, stream, limit, used }
+local BODY = {} -- the key of what is private in a request: { ctx, whole, stream, limit, used, text, entries }
 
 ---@class mica.web.Request
 local Request = {}
@@ -87,54 +87,43 @@ end
 -- The next piece, nil at the end.
 local function receive(b) return check(core.recv(b.stream)) end
 
+-- The body in pieces, once; raises when it is longer than `limit` (nil: none).
+local function pieces(req, limit, what)
+  local b = req[BODY]
+  if b.used and not b.text then error("the body has been read already", 3) end
+  b.used = true
+  local whole, got = b.text or b.whole, 0
+  if limit then check_length(req, limit, what) end
+  return function()
+    local chunk
+    if whole == nil and b.stream and not b.text then chunk = receive(b) else chunk, whole = whole, nil end
+    got = got + (chunk and #chunk or 0)
+    if limit and got > limit then error(too_long(limit, what), 0) end
+    return chunk ~= "" and chunk or nil
+  end
+end
+
+-- The same of a body that is kept.
+local function kept_pieces(req)
+  local own = req[BODY].limit
+  local limit = math.min(own or math.huge, http.body_most)
+  return pieces(req, limit, limit == own and "" or ": read it with req:chunks()")
+end
+
 --- The body in pieces, as they come: for chunk in req:chunks() do ... end
 ---@return fun(): string?
-function Request.chunks(req)
-  local b = req[BODY]
-  if b.used then error("the body has been read already", 2) end
-  b.used = true
-  if not b.stream then
-    local whole = b.whole
-    return function()
-      local chunk = whole
-      whole = nil
-      if chunk ~= "" then return chunk end
-    end
-  end
-  local got = 0
-  if b.limit then check_length(req, b.limit, "") end
-  return function()
-    local chunk = receive(b)
-    got = got + (chunk and #chunk or 0)
-    if b.limit and got > b.limit then error(too_long(b.limit, ""), 0) end
-    return chunk
-  end
-end
-
-local READ_SO = ": read it with req:chunks()"
-
-local function read_whole(req, b)
-  if b.used then error("the body has been read already, by req:chunks() or req:parts()", 3) end
-  b.used = true
-  local limit = math.min(b.limit or math.huge, http.body_most)
-  local what = limit == b.limit and "" or READ_SO
-  check_length(req, limit, what)
-  local list, got = {}, 0
-  for chunk in receive, b do
-    got = got + #chunk
-    if got > limit then error(too_long(limit, what), 0) end
-    list[#list + 1] = chunk
-  end
-  return table.concat(list)
-end
+function Request.chunks(req) return pieces(req, req[BODY].limit, "") end
 
 --- The body, byte for byte as it came.
 ---@return string
 function Request.text(req)
   local b = req[BODY]
-  if not b.whole then b.whole = read_whole(req, b) end
-  if b.limit and #b.whole > b.limit then error(too_long(b.limit, ""), 0) end
-  return b.whole
+  if not b.text then
+    local list = {}
+    for chunk in kept_pieces(req) do list[#list + 1] = chunk end
+    b.text = table.concat(list)
+  end
+  return b.text
 end
 
 --- The body as JSON; INVALID_ARGUMENT when it is none.
@@ -147,7 +136,7 @@ end
 
 local function form_entries(req)
   local b = req[BODY]
-  if not b.entries then b.entries = core.use("mica.web_form").read(req) end
+  if not b.entries then b.entries = core.use("mica.web_form").read(req, kept_pieces) end
   return b.entries
 end
 
