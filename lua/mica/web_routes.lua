@@ -17,8 +17,8 @@ local LENGTH_MOST = 500
 
 local function check_name(name, seen)
   if not name:find("^[%a_][%w_]*$") then return ('"%s" is no name: letters, digits and _'):format(name) end
-  if seen[name] then return ('"%s" stands there twice'):format(name) end
-  seen[name] = true
+  if seen.names[name] then return ('"%s" stands there twice'):format(name) end
+  seen.names[name] = true
   seen.count = seen.count + 1
   if seen.count > VARIABLES_MOST then return ("at most %d variables"):format(VARIABLES_MOST) end
 end
@@ -39,7 +39,7 @@ local function check_path(path)
   if path == "/" then return end
   if #path > LENGTH_MOST then return ("a path has at most %d characters"):format(LENGTH_MOST) end
   if path:find("/$") then return "a path is written without / at its end" end
-  local seen = { count = 0 }
+  local seen = { names = {}, count = 0 }
   for segment, at in path:gmatch("/([^/]*)()") do
     local fault = check_segment(segment, at > #path, seen)
     if fault then return fault end

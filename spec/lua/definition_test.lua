@@ -148,6 +148,7 @@ test("raw HTTP handlers", function()
   raises("are the same route", http, '["GET /{a}"] = print, ["GET /{b}"] = print')
   raises("are the same route", http, '["GET /a/*b"] = print, ["GET /a/*c"] = print')
   ok(define('local mica = require "mica"\nreturn mica.service { http = { ["GET /"] = print } }').http)
+  eq({ "GET /{count}/{names}" }, described '["GET /{count}/{names}"] = print')
   ok(define(with "limits = { body = \"1MB\" },"))
 end)
 
