@@ -101,13 +101,13 @@ struct message {
     uint8_t compress; // enum msg_compress, of the body; HEADERS: NO or MAY
     bool
         local; // REQUEST: the caller is at the same node and trusts the port (no limits on metadata)
-    bool streams; // REQUEST of raw HTTP: its body comes as ITEMs, then END
+    bool streams;                // REQUEST of raw HTTP: its body comes as ITEMs, then END
     uint32_t generation;         // of the instance that served (RESPONSE) or that is meant
     uint64_t call;               // the caller's number
     struct port *reply;          // REQUEST, and what the callee gets later: where the caller is
     struct msg_context *context; // REQUEST
-    const void
-        *method; // REQUEST: const struct pb_method *, of the pool that `contract` keeps alive; NULL: raw HTTP (vm/web.c)
+    const void *
+        method; // REQUEST: const struct pb_method *, of the pool that `contract` keeps alive; NULL: raw HTTP (vm/web.c)
     struct pb_pool *contract;
     struct blob *body; // REQUEST, ITEM, RESPONSE
     struct blob *

@@ -43,8 +43,7 @@ static uint64_t length_of(const struct web_answer *a, const struct blob *body) {
 }
 
 static bool send_body(struct call *c, const struct web_answer *a, struct blob *body) {
-    if (a->piece_count == 0)
-        return body == NULL || http_send_blob(c->stream, blob_hold(body)) == 0;
+    if (a->piece_count == 0) return body == NULL || http_send_blob(c->stream, blob_hold(body)) == 0;
     for (size_t i = 0; i < a->piece_count; i++) {
         const struct web_piece *p = &a->pieces[i];
         if (http_send(c->stream, p->text) < 0) return false;

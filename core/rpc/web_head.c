@@ -17,9 +17,7 @@ static bool is_nocase(struct str s, const char *text) {
 
 // ---- cookies
 
-static struct str skip(struct str s, size_t n) {
-    return (struct str){s.p + n, s.n - n};
-}
+static struct str skip(struct str s, size_t n) { return (struct str){s.p + n, s.n - n}; }
 
 bool web_cookie_is_ours(struct str name) {
     if (starts_nocase(name, "__Host-")) name = skip(name, strlen("__Host-"));

@@ -238,8 +238,8 @@ struct vm {
     double *deadlines; // seconds by method index; 0: the default
     struct pb_lua *own, *platform;
     int core, anchors, handlers, http, on_start, on_stop, describe; // references
-    int ctx_mt, stream_mt;                                    // references
-    vm_body *body;                                            // what the trampoline runs
+    int ctx_mt, stream_mt;                                          // references
+    vm_body *body;                                                  // what the trampoline runs
     void *body_arg;
     int64_t cpu_end; // bare: when clock_thread_cpu is too late
     bool inside;     // in vm_protect

@@ -50,7 +50,8 @@ struct blob *value_encode(struct vm *vm, lua_State *L, int index, struct pb_lua 
                           const struct pb_message *type, struct msg_form form, struct err *err);
 
 // ---- web.c
-struct str web_handler(const struct message *m); // of a REQUEST: which raw HTTP handler it is for; empty: none
+struct str
+web_handler(const struct message *m); // of a REQUEST: which raw HTTP handler it is for; empty: none
 // The task of a raw HTTP request; `err` is filled when there is no handler. Raises.
 void web_begin(struct vm *vm, lua_State *L, struct request *r, const struct blob *body,
                struct err *err);

@@ -98,8 +98,7 @@ static void check_header(lua_State *L, int index, struct str *name, struct str *
     if (!name_sound(*name))
         luaL_error(L, "\"%s\" is no name of a header: lower-case letters, digits and '-'", name->p);
     if (!value_sound(*value))
-        luaL_error(L, "the header \"%s\" holds a line break or another control character",
-                   name->p);
+        luaL_error(L, "the header \"%s\" holds a line break or another control character", name->p);
 }
 
 static struct request *answering(struct vm *vm, lua_State *L) {
@@ -119,6 +118,7 @@ static struct request *take_head(struct vm *vm, lua_State *L) {
     if (status < 200 || status > 599)
         luaL_error(L, "%d is no status of an answer: 200 to 599", status);
     int count = (int)lua_objlen(L, 3);
+    if (count % 2 != 0) luaL_error(L, "headers are pairs of a name and a value");
     if (count > 2 * HEADERS_MOST)
         luaL_error(L, "an answer has at most %d headers, not %d", HEADERS_MOST, count / 2);
     struct str name, value;
