@@ -10,8 +10,7 @@ local check = errors.check
 
 local BODY = {} -- the key of what is private in a request: { ctx, whole, stream, limit, used, text, entries }
 
----@class mica.web.Request
-local Request = {}
+local Request = {} -- methods; web.lua describes them
 
 -- ---- fields, worked out when they are first read ---------------------------------------------------------------------------
 
