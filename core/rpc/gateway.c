@@ -43,7 +43,7 @@ static void on_response(struct call *c, struct message *m) {
         c->leading = NULL;
     }
     if (m->status != STATUS_OK) {
-        gateway_end_error(c, status_http(m->status), m->status, m->fault, m, false);
+        gateway_end_error(c, gateway_http(m->status, m->fault), m->status, m->fault, m, false);
         return;
     }
     bool proto = c->encoding.encoding == MSG_PROTO;

@@ -32,6 +32,10 @@ enum body_kind {
 };
 
 // ---- gateway.c
+// The HTTP status of a failure: the code's, or the one that the service has chosen.
+static inline int gateway_http(int status, const struct msg_fault *fault) {
+    return fault != NULL && fault->http != 0 ? fault->http : status_http(status);
+}
 // Ends a call whose answer has not begun with an error; `fault` and `m` (for its metadata) may be NULL.
 void gateway_end_error(struct call *c, int http, int status, const struct msg_fault *fault,
                        const struct message *m, bool pushback);

@@ -23,17 +23,13 @@ static void break_off(struct call *c, int status) {
 
 static bool is_head(const struct call *c) { return str_is(c->stream->method, "HEAD"); }
 
-static int http_of(int status, const struct msg_fault *fault) {
-    return fault != NULL && fault->http != 0 ? fault->http : status_http(status);
-}
-
 static void end_error(struct call *c, int status, const struct msg_fault *fault,
                       const struct message *m, bool pushback) {
     if (c->headed) { // only the end of the connection says that what has come is not all
         break_off(c, status);
         return;
     }
-    gateway_end_error(c, http_of(status, fault), status, fault, m, pushback);
+    gateway_end_error(c, gateway_http(status, fault), status, fault, m, pushback);
 }
 
 static uint64_t length_of(const struct web_answer *a, const struct blob *body) {

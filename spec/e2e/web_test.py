@@ -173,8 +173,9 @@ class Answers(Raw):
         self.assert_error(self.get("/bug"), 500, "raw.GET /bug", "^internal error$")
         self.assert_error(self.get("/wrong"), 500, "raw.GET /wrong", "^internal error$")
         self.assertTrue(self.server.wait_log(r'an answer has no "titel": for JSON write mica.web.json'))
-        teapot = self.get("/teapot")
-        self.assertEqual((teapot.status, teapot.json["code"]), (418, 418))
+        for path in "/kettle", "/teapot":  # a handler and an endpoint
+            teapot = self.get(path)
+            self.assertEqual((teapot.status, teapot.json["code"]), (418, 418), path)
 
     def test_line_breaks_do_not_get_into_headers(self):
         for value in "a%0D%0Aset-cookie:%20x=1", "a%0Ab", "a%0Db", "a%00b", "a%7F":

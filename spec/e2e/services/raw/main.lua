@@ -8,6 +8,11 @@ local ended = {} -- keys of requests whose deferred function ran
 
 local Raw = {}
 function Raw.Ping() return { from = "endpoint" } end
+function Raw.Teapot()
+  local err = errors.failed_precondition "short and stout"
+  err.http = 418
+  error(err)
+end
 function Raw.Seen() return { made = made, ended = ended } end
 
 local PIECE = ("0123456789abcdef"):rep(4096)
@@ -84,7 +89,7 @@ local function around(ctx, _, next)
   return next()
 end
 
-local PUBLIC = { "Raw.Ping", "Raw.Seen" }
+local PUBLIC = { "Raw.Ping", "Raw.Teapot", "Raw.Seen" }
 local http = {
   ["GET /"] = function() return "<p>page" end,
   ["GET /all"] = all, ["POST /all"] = all, ["GET /all/{id}"] = all, ["GET /rest/*path"] = all,
@@ -109,11 +114,7 @@ local http = {
   ["GET /bug"] = function() return nil + 1 end,
   ["GET /wrong"] = function() return { titel = "x" } end,
   ["GET /fails"] = function() error(errors.not_found("no page %q", "x")) end,
-  ["GET /teapot"] = function()
-    local err = errors.failed_precondition "short and stout"
-    err.http = 418
-    error(err)
-  end,
+  ["GET /kettle"] = function() Raw.Teapot() end,
   ["GET /private"] = function(ctx) return web.text(ctx.account.id) end,
   ["GET /tagged"] = function() return { headers = { etag = '"v1"' }, body = "tagged" } end,
   ["GET /one"] = function() return web.file "public/digits.txt" end,
