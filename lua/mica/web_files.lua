@@ -34,18 +34,27 @@ end
 
 -- ---- what authors call -----------------------------------------------------------------------------------------------------
 
-local Body = {} -- the metatable of a body that is a file: { path, size, tag }
+-- A body that is a file: { path, size, etag, kind (its type), own (headers that it brings: name, value, name, value) }.
+local Body = {}
 Body.__index = Body
+local bodies = {} -- by path; there are no more than files
 
 local function body_of(path)
+  local body = bodies[path]
+  if body then return body end
   local size, tag = http.file(path)
-  return size and setmetatable({ path = path, size = size, tag = tag }, Body)
+  if not size then return nil end
+  local etag = '"' .. tag .. '"'
+  body = setmetatable({ path = path, size = size, etag = etag, kind = M.type_of(path),
+    own = { "accept-ranges", "bytes", "cache-control", "no-cache", "etag", etag, "x-content-type-options", "nosniff" } }, Body)
+  bodies[path] = body
+  return body
 end
 
+-- What the file says of itself is added when it is sent, where `headers` do not say otherwise.
 local function file_answer(body, headers)
-  local all = { ["content-type"] = M.type_of(body.path), etag = '"' .. body.tag .. '"', ["cache-control"] = "no-cache",
-    ["x-content-type-options"] = "nosniff", ["accept-ranges"] = "bytes" }
-  for name, value in next, headers or {} do all[type(name) == "string" and name:lower() or name] = value end
+  local all = {}
+  for name, value in next, headers or {} do all[name] = value end
   return { status = 200, headers = all, body = body }
 end
 
@@ -146,16 +155,27 @@ local function without_range(ctx, body, flat)
   http.answer(ctx, 416, flat)
 end
 
---- Answers with a file; `flatten` is web_serve's.
-function M.answer(ctx, req, status, headers, body, flatten)
-  if getmetatable(body) ~= Body then error("the body of an answer is a text, a function, or what web.file gives", 0) end
+-- The headers to send, without content-type; and type, etag and last-modified as they are said in the end.
+local function head_of(headers, body, flatten)
   local flat, by_name = flatten(headers, "content-type")
-  local kind, etag, modified = by_name["content-type"] or BINARY, by_name.etag, by_name["last-modified"]
-  local instead = status == 200 and conditions.status(req.method, req.headers, etag, modified)
+  for i = 1, #body.own, 2 do
+    if by_name[body.own[i]] == nil then
+      flat[#flat + 1] = body.own[i]
+      flat[#flat + 1] = body.own[i + 1]
+    end
+  end
+  return flat, by_name["content-type"] or body.kind, by_name.etag or body.etag, by_name["last-modified"]
+end
+
+--- Answers with a file; `flatten` is web_serve's, `asked` reads a header of the request.
+function M.answer(ctx, req, status, headers, body, flatten, asked)
+  if getmetatable(body) ~= Body then error("the body of an answer is a text, a function, or what web.file gives", 0) end
+  local flat, kind, etag, modified = head_of(headers, body, flatten)
+  local instead = status == 200 and conditions.status(req.method, asked, etag, modified)
   if instead then return http.answer(ctx, instead, flat) end
   -- RFC 9110 section 14.2: only GET has ranges; HEAD is told what GET without them would give.
   local ranges
-  if status == 200 and req.method == "GET" then ranges = conditions.ranges(req.headers, body.size, etag, modified) end
+  if status == 200 and req.method == "GET" then ranges = conditions.ranges(asked, body.size, etag, modified) end
   if ranges == false then return without_range(ctx, body, flat) end
   if ranges then return partial(ctx, flat, ranges, body, kind) end
   put(flat, "content-type", kind)

@@ -32,15 +32,18 @@ function computed.query(req)
 end
 
 -- Of several headers with one name: RFC 9110 section 5.3; cookies have a separator of their own.
+local function header(ctx, name)
+  if not core.metadata(ctx, name) then return nil end
+  return table.concat(core.metadata_all(ctx, name), name == "cookie" and "; " or ", ")
+end
+
 function computed.headers(req)
   local ctx, headers = req[BODY].ctx, {}
-  for _, name in ipairs(core.metadata_keys(ctx)) do
-    headers[name] = table.concat(core.metadata_all(ctx, name), name == "cookie" and "; " or ", ")
-  end
+  for _, name in ipairs(core.metadata_keys(ctx)) do headers[name] = header(ctx, name) end
   return setmetatable(headers, text_of.any_case)
 end
 
-function computed.cookies(req) return text_of.cookies(req.headers.cookie or "") end
+function computed.cookies(req) return text_of.cookies(header(req[BODY].ctx, "cookie") or "") end
 
 for _, name in ipairs { "method", "path", "url", "base", "host", "scheme" } do
   computed[name] = function(req) return core.metadata(req[BODY].ctx, ":" .. name) or "" end
@@ -79,7 +82,7 @@ end
 
 -- Raises when the length that the client says is over the limit already.
 local function check_length(req, limit, what)
-  local length = tonumber(req.headers["content-length"] or "")
+  local length = tonumber(core.metadata(req[BODY].ctx, "content-length") or "")
   if length and length > limit then error(too_long(limit, what), 0) end
 end
 
@@ -241,10 +244,15 @@ local function answer_bytes(ctx, req, status, flat, by_name, body)
   stream_answer(ctx, status, flat, body)
 end
 
+-- The headers of a request, for who looks at a few of them only.
+local asked_mt = { __index = function(asked, name) return header(asked[BODY], name) end }
+local function asked_of(ctx) return setmetatable({ [BODY] = ctx }, asked_mt) end
+
 -- A validator in the answer is compared with those of the request, whoever made it.
 local function fresh(req, status, by_name)
   if status ~= 200 or not (by_name.etag or by_name["last-modified"]) then return nil end
-  return core.use("mica.web_conditions").status(req.method, req.headers, by_name.etag, by_name["last-modified"])
+  return core.use("mica.web_conditions").status(req.method, asked_of(req[BODY].ctx), by_name.etag,
+    by_name["last-modified"])
 end
 
 local function answer(ctx, req, value)
@@ -252,7 +260,9 @@ local function answer(ctx, req, value)
   if type(value) == "string" then value = { body = value } end
   local status, headers = check_answer(value)
   local body = value.body
-  if type(body) == "table" then return core.use("mica.web_files").answer(ctx, req, status, headers, body, flatten) end
+  if type(body) == "table" then
+    return core.use("mica.web_files").answer(ctx, req, status, headers, body, flatten, asked_of(ctx))
+  end
   if body ~= nil and type(body) ~= "string" and type(body) ~= "function" then
     error(("the body of an answer is a text or a function, got %s"):format(type(body)), 0)
   end
