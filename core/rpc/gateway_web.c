@@ -137,23 +137,27 @@ static void give(struct call *c, struct str bytes) {
     if (c->body.failed) call_fail(c, STATUS_RESOURCE_EXHAUSTED, "no memory for the body");
 }
 
-static bool is_short(const struct call *c) {
+// It says that it is short, and is so far.
+static bool is_short(const struct call *c, struct str more) {
     int64_t length = c->stream->content_length;
-    return length >= 0 && length <= WHOLE_MOST;
+    return length >= 0 && length <= WHOLE_MOST && c->body.n + more.n <= WHOLE_MOST;
+}
+
+static void begin_stream(struct call *c) {
+    c->streams = true;
+    c->intake.credit = MSG_WINDOW;
+    c->context->deadline = 0; // nobody has seen it yet
+    call_request(c, NULL);
+    if (!c->answered && c->body.n > 0) send_item(c, buf_take(&c->body)); // given back already
 }
 
 static void on_data(struct call *c, struct str bytes) {
-    if (is_short(c)) {
+    if (!c->streams && is_short(c, bytes)) {
         http_keep(c->stream, bytes.n);
         buf_append_str(&c->body, bytes);
         return;
     }
-    if (!c->streams) {
-        c->streams = true;
-        c->intake.credit = MSG_WINDOW;
-        c->context->deadline = 0; // nobody has seen it yet
-        call_request(c, NULL);
-    }
+    if (!c->streams) begin_stream(c);
     if (c->answered) { // it was refused
         http_consume(c->stream, bytes.n);
     } else {

@@ -79,11 +79,10 @@ static const struct pb_method *find_method(struct vm *vm, const struct message *
 static int64_t find_deadline(struct vm *vm, const struct message *m, const struct begin *b,
                              int64_t now) {
     const struct pb_method *method = b->method;
+    if (method == NULL) return b->streams ? 0 : web_deadline(vm, m, now);
     if (m->context->deadline != 0) return m->context->deadline;
-    if (method == NULL ? b->streams : method->client_streaming || method->server_streaming)
-        return 0;
-    bool chosen = method != NULL && vm->deadlines != NULL;
-    double seconds = chosen ? vm->deadlines[method->index] : 0;
+    if (method->client_streaming || method->server_streaming) return 0;
+    double seconds = vm->deadlines == NULL ? 0 : vm->deadlines[method->index];
     if (seconds <= 0) seconds = vm->config.limits.deadline;
     return now + (int64_t)(seconds * NS_PER_SECOND);
 }
@@ -273,7 +272,8 @@ struct blob *value_encode(struct vm *vm, lua_State *L, int index, struct pb_lua 
     out->n = 0;
     out->failed = false;
     if (form.encoding == MSG_JSON) {
-        struct pb_json_style style = {.camel = form.json_camel, .no_defaults = form.json_compact,
+        struct pb_json_style style = {.camel = form.json_camel,
+                                      .no_defaults = form.json_compact,
                                       .int64_number = form.json_int64_number};
         status = pb_lua_to_json(codec, L, index, type, &style, out, err);
     } else {

@@ -52,6 +52,8 @@ struct blob *value_encode(struct vm *vm, lua_State *L, int index, struct pb_lua 
 // ---- web.c
 struct str
 web_handler(const struct message *m); // of a REQUEST: which raw HTTP handler it is for; empty: none
+// When its head must be there: the door's time, or the service's, which may be less.
+int64_t web_deadline(const struct vm *vm, const struct message *m, int64_t now);
 // The task of a raw HTTP request; `err` is filled when there is no handler. Raises.
 void web_begin(struct vm *vm, lua_State *L, struct request *r, const struct blob *body,
                struct err *err);

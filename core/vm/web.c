@@ -34,6 +34,12 @@ struct str web_handler(const struct message *m) {
     return key;
 }
 
+int64_t web_deadline(const struct vm *vm, const struct message *m, int64_t now) {
+    int64_t own = now + (int64_t)(vm->config.limits.deadline * NS_PER_SECOND);
+    int64_t given = m->context->deadline;
+    return given != 0 && given < own ? given : own;
+}
+
 void web_begin(struct vm *vm, lua_State *L, struct request *r, const struct blob *body,
                struct err *err) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->http);

@@ -417,6 +417,17 @@ class Deployed(harness.Case):
         self.assertIn({"key": "GET /all", "public": True}, listed["http"])
         self.assertIn("GET /private", [handler["key"] for handler in listed["http"] if not handler.get("public")])
 
+    def test_deadlines_end_with_the_head(self):
+        folder = harness.write_service(
+            harness.work_folder("web"), "late", 'syntax = "proto3"; package late;',
+            'local mica = require "mica"\nlocal function wait() mica.sleep(0.6) end\n'
+            'return mica.service { public = true, limits = { deadline = "200ms" }, http = { ["GET /head"] = wait,\n'
+            '["GET /body"] = function() local n = 0 return { body = function() n = n + 1\n'
+            'if n == 2 then wait() end return n < 3 and "x" or nil end } end } }')
+        self.assertEqual(self.server.mica("run", folder).returncode, 0)
+        self.assert_error(self.server.http("GET", "/late/head"), 504, "late.GET /head", "deadline")
+        self.assertEqual(self.server.http("GET", "/late/body").body, b"xx")
+
     def test_a_limit_of_the_service(self):
         folder = harness.write_service(
             harness.work_folder("web"), "small", 'syntax = "proto3"; package small;',
