@@ -244,6 +244,7 @@ static void leave(void *context, struct message *request) {
 
 static struct server_limits copy_limits(const Mica__Core__V1__DoorLimits *in) {
     return (struct server_limits){.message = in->message,
+                                  .request_body = in->request_body,
                                   .metadata = in->metadata,
                                   .streams = in->streams,
                                   .connections = in->connections,

@@ -311,6 +311,7 @@ static int make_parts(struct server *s, struct err *err) {
     rpc_heartbeat(p->rpc, nanoseconds(o->limits.heartbeat));
     if (!rpc_allow_origins(p->rpc, (const char *const *)o->origins, o->origin_count))
         return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for the origins");
+    p->host.max_body = o->limits.request_body;
     for (int door = 0; door < 2; door++) limit_door(&s->doors[door], &o->limits);
     return 0;
 }

@@ -6,11 +6,12 @@
 #include <stddef.h>
 
 // What `mica server` was told. Texts are owned; NULL or 0 is the default.
-struct server_limits {                                        // all are given; times in seconds
-    size_t message;                                           // bytes of one message in
-    size_t metadata;                                          // bytes of one request's headers
-    unsigned streams;                                         // open requests on a connection
-    unsigned connections;                                     // of one door
+struct server_limits {    // all are given; times in seconds
+    size_t message;       // bytes of one message in
+    size_t request_body;  // of a body over HTTP that a service reads as a whole
+    size_t metadata;      // bytes of one request's headers
+    unsigned streams;     // open requests on a connection
+    unsigned connections; // of one door
     double idle, age, age_grace, ping_interval, ping_timeout; // see struct door
     double heartbeat;                                         // see rpc_heartbeat
 };

@@ -238,13 +238,17 @@ int http_send(struct http_stream *s, struct str bytes) {
 }
 
 int http_send_blob(struct http_stream *s, struct blob *take) {
+    return http_send_part(s, take, 0, blob_str(take).n);
+}
+
+int http_send_part(struct http_stream *s, struct blob *take, size_t from, size_t n) {
     struct stream *st = stream_of(s);
     int rc = may_send(st);
     if (rc != 0) {
         blob_drop(take);
         return rc < 0 ? rc : 0;
     }
-    if (!stream_queue_blob(st, take)) return -STATUS_RESOURCE_EXHAUSTED;
+    if (!stream_queue_part(st, take, from, n)) return -STATUS_RESOURCE_EXHAUSTED;
     s->session->ops->queued(st);
     touch(s->session);
     return 0;

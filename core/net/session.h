@@ -137,6 +137,7 @@ bool stream_add_header(struct stream *st, bool trailer, struct str name,
                        struct str value); // keeps the slices
 bool stream_queue(struct stream *st, struct str bytes);
 bool stream_queue_blob(struct stream *st, struct blob *take);
+bool stream_queue_part(struct stream *st, struct blob *take, size_t from, size_t n);
 void stream_dequeue(struct stream *st, struct buf *out, size_t n); // n is at most st->queued
 
 bool header_is_connection(struct str name); // a header of the connection, which is the session's

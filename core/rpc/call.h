@@ -101,6 +101,8 @@ struct call_form {
     void (*end)(struct call *c);    // the request is here as a whole
     void (*headers)(struct call *c, struct message *m);
     void (*item)(struct call *c, struct message *m);
+    void (*credit)(struct call *c,
+                   uint32_t credit); // the service takes more of the body; NULL: intake.h
     void (*response)(struct call *c, struct message *m);
     void (*draining)(struct call *c); // the connection takes nothing new; may be NULL
     // Ends a call that the front door itself ends; `fault` may be NULL. `pushback`: the caller may try again soon.
@@ -132,15 +134,14 @@ struct call {
     bool transcoded;         // the caller speaks JSON and the service does not
     uint32_t wire_weight;    // what the last ITEM weighed as it came from the service
     bool requested, headed, answered;
-    bool gzip;            // gRPC: the head of the answer says that messages may be compressed
-    bool request_ended;   // the service knows that the request is complete
-    uint8_t body_kind;    // gateway.c: what the body is
-    bool mapped;          // gateway_map.c: the (first) message is not just the body
+    bool gzip;                  // gRPC: the head of the answer says that messages may be compressed
+    bool request_ended;         // the service knows that the request is complete
+    bool streams;               // raw HTTP: the body goes as ITEMs
+    uint8_t body_kind;          // gateway.c: what the body is
+    bool mapped;                // gateway_map.c: the (first) message is not just the body
     struct route_param *params; // and the variables of its path, owned; NULL: none
     size_t param_count;
-    int refusal;          // gateway_page.c: the HTTP status of a refused request
-    int refusal_status;   // and what it counts as
-    struct buf body;      // of a request over HTTP
+    struct buf body;      // of a request over HTTP; where it streams, what the service has no room for yet
     struct buf texts;     // gateway_parts.c: the parts of a form, until it is a message
     struct blob *leading; // metadata that waits for the head of the answer (gateway)
     struct blob *message; // the one message of a unary gRPC request

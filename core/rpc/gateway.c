@@ -44,7 +44,7 @@ static void on_response(struct call *c, struct message *m) {
         c->leading = NULL;
     }
     if (m->status != STATUS_OK) {
-        gateway_end_error(c, status_http(m->status), m->status, m->fault, m, false);
+        gateway_end_error(c, gateway_http(m->status, m->fault), m->status, m->fault, m, false);
         return;
     }
     bool proto = c->encoding.encoding == MSG_PROTO;
@@ -253,7 +253,7 @@ void gateway_head(struct request *r) {
     }
     switch (r->route->kind) { // who answers
     case ROUTE_ENDPOINT: endpoint_head(r, account); return;
-    case ROUTE_HANDLER:
+    case ROUTE_HANDLER: gateway_web_head(r, account); return;
     case ROUTE_FORWARD:
         gateway_refuse(r, 501, STATUS_UNIMPLEMENTED, "raw HTTP is not answered by this version");
         return;

@@ -79,7 +79,7 @@ static void finish(struct call *c, int status, unsigned code, struct str reason)
 
 static void send_error(struct call *c, int status, const struct msg_fault *fault) {
     char id[ID_MAX];
-    struct gateway_error e = gateway_error_of(c, status_http(status), fault, id);
+    struct gateway_error e = gateway_error_of(c, gateway_http(status, fault), fault, id);
     struct buf text = {0};
     buf_append_text(&text, "{\"error\":");
     gateway_put_error(&text, &e);

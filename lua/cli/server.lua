@@ -42,6 +42,8 @@ end
 -- What peers may do at the front doors: field of DoorLimits, flag, default, what reads the text, argument, help.
 local LIMITS = {
   { "message", "max-message", "4MB", size(2 ^ 10, 2 ^ 30, "1KB to 1GB"), "SIZE", "Longest message that is taken" },
+  { "request_body", "max-body", "100MB", size(2 ^ 10, 2 ^ 36, "1KB to 64GB"), "SIZE",
+    "Longest body that a raw HTTP handler reads as a whole" },
   { "metadata", "max-metadata", "16KB", size(2 ^ 10, 2 ^ 20, "1KB to 1MB"), "SIZE", "Headers of one request" },
   { "streams", "max-streams", "128", count(100000), "N", "Requests that are open on a connection" },
   { "connections", "max-connections", "10000", count(1000000), "N", "Connections of each door" },

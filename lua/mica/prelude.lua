@@ -23,7 +23,7 @@ local PUBLIC = {
   ["mica.origin"] = true,
   ["mica.client"] = true, ["mica.context"] = true, ["mica.crypto"] = true, ["mica.errors"] = true, ["mica.id"] = true,
   ["mica.json"] = true, ["mica.log"] = true, ["mica.metrics"] = true, ["mica.proto"] = true, ["mica.routes"] = true,
-  ["mica.suggest"] = true, ["mica.time"] = true, ["mica.units"] = true,
+  ["mica.suggest"] = true, ["mica.time"] = true, ["mica.units"] = true, ["mica.web"] = true,
 }
 
 function core.use(name)

@@ -134,6 +134,7 @@ local function register(d, definition)
       namespace = d.namespace,
       description = definition.description,
       endpoints = definition.endpoints,
+      http = definition.http,
       nodes = { { id = d.name .. "@" .. d.version } },
       metadata = definition.metadata,
       order = d.order,

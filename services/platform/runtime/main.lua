@@ -239,6 +239,7 @@ local function register_platform(names)
         name = name, version = version, namespace = "",
         description = definition.description,
         endpoints = definition.endpoints,
+        http = definition.http,
         nodes = { { id = name .. "@" .. version } },
         metadata = definition.metadata,
       },
