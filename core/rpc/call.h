@@ -219,6 +219,10 @@ struct blob *peer_of(struct rpc_loop *at, struct conn *conn); // held for the ca
 void grpc_head(struct request *r);
 void gateway_head(struct request *r);
 
+// ---- gateway_answer.c
+// What of a message in the caller's form is the answer. Takes it. NULL: no memory.
+struct blob *gateway_answer(const struct call *c, struct blob *take_body);
+
 // ---- gateway_parts.c
 void parts_delete(struct parts *p); // NULL: nothing
 
