@@ -295,7 +295,8 @@ static void renew(struct call *c) {
 }
 
 void call_item_queued(struct call *c, const struct blob *body) {
-    c->uncredited += c->transcoded ? c->wire_weight : message_weight(body);
+    bool changed = c->transcoded || c->route->response_body != NULL;
+    c->uncredited += changed ? c->wire_weight : message_weight(body);
     if (c->uncredited >= CREDIT_STEP && http_queued(c->stream) < HTTP_LOW_WATER) renew(c);
 }
 
@@ -343,6 +344,15 @@ static bool transcode_answer(struct call *c, struct message *m) {
     return false;
 }
 
+// A field of the message is the answer. False: memory has ended, and the call has failed.
+static bool take_field(struct call *c, struct message *m) {
+    if (m->body == NULL) return true;
+    if (!c->transcoded) c->wire_weight = message_weight(m->body);
+    m->body = gateway_answer(c, m->body);
+    if (m->body == NULL) call_fail(c, STATUS_RESOURCE_EXHAUSTED, "no memory for the answer");
+    return m->body != NULL;
+}
+
 void call_deliver(struct loop *loop, struct message *take) {
     struct call *c = call_find(loop->user, take->call);
     if (c == NULL || !c->requested || c->answered) {
@@ -350,6 +360,10 @@ void call_deliver(struct loop *loop, struct message *take) {
         return;
     }
     if (c->transcoded && !transcode_answer(c, take)) {
+        message_delete(take);
+        return;
+    }
+    if (c->route->response_body != NULL && !take_field(c, take)) {
         message_delete(take);
         return;
     }

@@ -228,6 +228,10 @@ void grpc_head(struct request *r);
 const struct route *grpc_route(struct request *r);
 void gateway_head(struct request *r);
 
+// ---- gateway_answer.c
+// What of a message in the caller's form is the answer. Takes it. NULL: no memory.
+struct blob *gateway_answer(const struct call *c, struct blob *take_body);
+
 // ---- gateway_parts.c
 void parts_delete(struct parts *p); // NULL: nothing
 

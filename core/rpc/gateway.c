@@ -51,7 +51,6 @@ static void on_response(struct call *c, struct message *m) {
     struct blob *body = m->body;
     m->body = NULL;
     if (body == NULL) body = proto ? blob_new(NULL, 0) : blob_hold(c->at->server->empty_object);
-    if (c->route->response_body != NULL) body = gateway_answer(c, body);
     call_answered(c, STATUS_OK);
     if (c->route->empty && gateway_answer_empty(c, body)) {
         blob_drop(body);

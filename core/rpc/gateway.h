@@ -73,8 +73,6 @@ int gateway_map_head(struct pb_form *f, const struct call *c, bool path); // add
 // ---- gateway_answer.c
 // How the answers to a request are printed: as the service says, then as `accept` does.
 struct msg_form gateway_form(const struct request *r);
-// What of a message in the caller's form is the answer. Takes it. NULL: no memory.
-struct blob *gateway_answer(const struct call *c, struct blob *take_body);
 // Whether it is to be answered with 204.
 bool gateway_answer_empty(const struct call *c, const struct blob *body);
 

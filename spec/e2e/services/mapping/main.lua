@@ -38,6 +38,18 @@ function Mapping.Store(_, stream)
   return { messages = messages }
 end
 
+function Mapping.Weigh(_, stream)
+  local bytes, count = 0, 0
+  for message in stream:messages() do
+    bytes, count = bytes + #message.photo, count + 1
+  end
+  return { bytes = bytes, messages = count }
+end
+
+function Mapping.Count(_, req, stream)
+  for i = 1, req.small do stream:send { small = i, camel_case = req.camel_case, page = req.page } end
+end
+
 return mica.service {
   handlers = { Mapping = Mapping },
   public = true,
@@ -45,6 +57,7 @@ return mica.service {
   endpoints = {
     ["Mapping.Nothing"] = { empty = 204 },
     ["Mapping.Maybe"] = { empty = 204 },
+    ["Mapping.Count"] = { path = { "GET /m/count/{small}", { "POST /m/count/{small}", response_body = "page" } } },
     ["Mapping.Told"] = {
       path = { "GET /m/told/{id}", "POST /m/told", { "PUT /m/told/{page.cursor}/page", body = "page", response_body = "page" } },
     },
