@@ -67,8 +67,9 @@ struct rpc_loop { // what rpc keeps for a loop; loop->user
     struct gzip gzip;   // of all messages here
     struct headers out; // scratch, as the next two
     struct buf clean, normal;
-    int64_t warned_at; // log lines about refusals: one a second
-    unsigned warnings; // not written since
+    struct route_param params[ROUTE_PARAMS_MAX]; // of the request at hand
+    int64_t warned_at;                           // log lines about refusals: one a second
+    unsigned warnings;                           // not written since
 };
 
 struct rpc_door { // a door's `user`
@@ -143,6 +144,11 @@ struct request {
     struct str query;
     struct str ns; // valid, or the default
     const struct route *route;
+    const struct route_param
+        *params; // the variables of its template; texts end with the next request
+    size_t param_count;
+    const char
+        *allow; // to be refused with 405: the methods for its path; NULL or "": the usual ones
 };
 
 // ---- call.c

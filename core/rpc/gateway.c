@@ -69,22 +69,27 @@ static const struct call_form UNARY = {
 
 // ---- heads
 
-static bool method_allowed(struct str method) {
-    static const char *const ALLOWED[] = {"POST", "GET", "PUT", "PATCH", "DELETE", "HEAD"};
-    for (size_t i = 0; i < sizeof ALLOWED / sizeof ALLOWED[0]; i++) {
-        if (str_is(method, ALLOWED[i])) return true;
+static void refuse_unrouted(struct request *r, const struct route_query *q) {
+    struct buf allow = {0};
+    route_methods(r->view->table, q, &allow);
+    r->allow = buf_cstr(&allow);
+    int path_n = (int)(q->clean.n < 300 ? q->clean.n : 300);
+    int method_n = (int)(q->method.n < 40 ? q->method.n : 40);
+    if (allow.n > 0) {
+        gateway_refuse(r, 405, STATUS_UNIMPLEMENTED, "\"%.*s\" is not for %.*s, but for %s", path_n,
+                       q->clean.p, method_n, q->method.p, r->allow);
+    } else if (!route_method_usual(q->method)) {
+        gateway_refuse(r, 405, STATUS_UNIMPLEMENTED, "method %.*s is not known here", method_n,
+                       q->method.p);
+    } else {
+        gateway_refuse(r, 404, STATUS_NOT_FOUND,
+                       "no service answers \"%.*s\" in namespace \"%.*s\"", path_n, q->clean.p,
+                       (int)r->ns.n, r->ns.p);
     }
-    return false;
+    buf_free(&allow);
 }
 
-// The path as written begins with the prefix, up to a "/" or the end.
-static bool has_prefix(struct str clean, struct str prefix) {
-    if (prefix.n == 0) return true;
-    if (clean.n < prefix.n || memcmp(clean.p, prefix.p, prefix.n) != 0) return false;
-    return clean.n == prefix.n || clean.p[prefix.n] == '/' || prefix.p[prefix.n - 1] == '/';
-}
-
-// Fills r->route. False: the request is answered.
+// Fills r->route and r->params. False: the request is answered.
 static bool find_route(struct request *r) {
     struct rpc_loop *at = r->at;
     if (!head_namespace_valid(r->ns)) {
@@ -101,16 +106,16 @@ static bool find_route(struct request *r) {
             "the path is malformed: it may hold no NUL, no encoded slash and only UTF-8");
         return false;
     }
-    struct str clean = buf_str(&at->clean);
-    const struct route *route =
-        route_find_version(r->view->table, r->ns, buf_str(&at->normal), r->head.version);
-    if (route != NULL && has_prefix(clean, route->prefix)) {
-        r->route = route;
-        return true;
-    }
-    gateway_refuse(r, 404, STATUS_NOT_FOUND, "no service answers \"%.*s\" in namespace \"%.*s\"",
-                   (int)(clean.n < 300 ? clean.n : 300), clean.p, (int)r->ns.n, r->ns.p);
-    return false;
+    struct route_query q = {.ns = r->ns,
+                            .clean = buf_str(&at->clean),
+                            .normal = buf_str(&at->normal),
+                            .method = r->stream->method,
+                            .host = r->stream->authority,
+                            .version = r->head.version};
+    r->params = at->params;
+    r->route = route_match(r->view->table, &q, at->params, &r->param_count);
+    if (r->route == NULL) refuse_unrouted(r, &q);
+    return r->route != NULL;
 }
 
 // What can be said before the call begins. False: the request is answered.
@@ -164,21 +169,7 @@ static void begin(struct request *r, struct blob *account, enum body_kind kind) 
     c->transcoded = r->route->outside && kind != BODY_PROTO;
 }
 
-void gateway_head(struct request *r) {
-    if (gateway_fixed(r)) return;
-    if (!method_allowed(r->stream->method)) {
-        gateway_refuse(r, 405, STATUS_UNIMPLEMENTED, "method %.*s is not known here",
-                       (int)(r->stream->method.n < 40 ? r->stream->method.n : 40),
-                       r->stream->method.p);
-        return;
-    }
-    if (!find_route(r)) return;
-    struct space *space = space_get(r->view, r->ns);
-    struct blob *account = space == NULL ? NULL : account_of(r, space, false);
-    if (account == NULL && !r->route->public) {
-        gateway_refuse(r, 401, STATUS_UNAUTHENTICATED, "an account is required");
-        return;
-    }
+static void endpoint_head(struct request *r, struct blob *account) {
     enum body_kind kind = gateway_body_kind(r);
     if (!acceptable(r, kind)) return;
     if (r->route->method->server_streaming && str_is(r->stream->method, "HEAD")) {
@@ -186,4 +177,22 @@ void gateway_head(struct request *r) {
         return;
     }
     begin(r, account, kind);
+}
+
+void gateway_head(struct request *r) {
+    if (gateway_fixed(r)) return;
+    if (!find_route(r)) return;
+    struct space *space = space_get(r->view, r->ns);
+    struct blob *account = space == NULL ? NULL : account_of(r, space, false);
+    if (account == NULL && !r->route->public) {
+        gateway_refuse(r, 401, STATUS_UNAUTHENTICATED, "an account is required");
+        return;
+    }
+    switch (r->route->kind) { // who answers
+    case ROUTE_ENDPOINT: endpoint_head(r, account); return;
+    case ROUTE_HANDLER:
+    case ROUTE_FORWARD:
+        gateway_refuse(r, 501, STATUS_UNIMPLEMENTED, "raw HTTP is not answered by this version");
+        return;
+    }
 }

@@ -25,6 +25,7 @@ struct gateway_error {
     struct str detail;
     uint64_t request_id; // 0: there was no call
     bool pushback;
+    const char *allow; // with 405; NULL: the usual methods
 };
 struct gateway_error gateway_error_of(const struct call *c, int http, const struct msg_fault *fault,
                                       char id[ID_MAX]);
