@@ -6,6 +6,7 @@
 // (gateway_page.c). An endpoint that its caller streams to needs gRPC.
 #include "rpc/gateway.h"
 #include "msg/metadata.h"
+#include "net/encoding.h"
 
 // ---- unary calls
 
@@ -14,8 +15,7 @@ struct gateway_error gateway_error_of(const struct call *c, int http, const stru
     struct str name = blob_str(fault == NULL ? NULL : fault->id);
     return (struct gateway_error){.http = http,
                                   .id = name.n > 0 ? name : gateway_id(id, c->route),
-                                  .detail = blob_str(fault == NULL ? NULL : fault->text),
-                                  .request_id = c->context->request_id};
+                                  .detail = blob_str(fault == NULL ? NULL : fault->text)};
 }
 
 void gateway_end_error(struct call *c, int http, int status, const struct msg_fault *fault,
@@ -181,6 +181,12 @@ static void endpoint_head(struct request *r, struct blob *account) {
 
 void gateway_head(struct request *r) {
     if (gateway_fixed(r)) return;
+    if (r->stream->foreign_encoding) {
+        gateway_refuse(r, 415, STATUS_INVALID_ARGUMENT,
+                       "this content-encoding is not understood here: use one of " ENCODINGS_TAKEN
+                       ", or none");
+        return;
+    }
     if (!find_route(r)) return;
     struct space *space = space_get(r->view, r->ns);
     struct blob *account = space == NULL ? NULL : account_of(r, space, false);
