@@ -255,7 +255,9 @@ static struct server_limits copy_limits(const Mica__Core__V1__DoorLimits *in) {
                                   .head = in->head,
                                   .body = in->body,
                                   .headers = in->headers,
-                                  .compress = in->compress};
+                                  .compress = in->compress,
+
+                                  .heartbeat = in->heartbeat};
 }
 
 static bool copy_options(struct server_options *o, const Mica__Core__V1__ServeRequest *in) {

@@ -328,6 +328,7 @@ static int make_parts(struct server *s, struct err *err) {
     s->doors[1] = rpc_door_proxy(p->rpc);
     if (s->tls.context != NULL) s->doors[0].tls = s->doors[1].tls = &s->tls.context;
     rpc_limit_messages(p->rpc, o->limits.message);
+    rpc_heartbeat(p->rpc, nanoseconds(o->limits.heartbeat));
     for (int door = 0; door < 2; door++) limit_door(&s->doors[door], &o->limits);
     return 0;
 }

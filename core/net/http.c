@@ -8,6 +8,7 @@
 #include "net/session.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 const struct http_limits HTTP_LIMITS = {
@@ -128,6 +129,7 @@ void http_session_delete(struct http_session *h) {
     h->ops->free(h);
 }
 
+bool http_is_ending(const struct http_session *h) { return h->shutting_down; }
 void *http_session_user(const struct http_session *h) { return h->user; }
 size_t *http_session_note(struct http_session *h) { return &h->note; }
 size_t http_open_streams(const struct http_session *h) { return h->open; }
@@ -168,6 +170,11 @@ void http_shutdown(struct http_session *h) {
     if (h->shutting_down) return;
     h->shutting_down = true;
     h->ops->shutdown(h);
+    for (struct stream *st = h->streams, *next; st != NULL && h->events->draining != NULL;
+         st = next) {
+        next = st->next;
+        if (st->upgraded && !st->finished && !st->reset) h->events->draining(&st->s);
+    }
     touch(h);
 }
 
@@ -189,6 +196,19 @@ int http_respond(struct http_stream *s, int status, const struct http_header *he
     st->responded = true;
     st->sealed = st->finished = end;
     s->status = status;
+    touch(s->session);
+    return 0;
+}
+
+int http_upgrade(struct http_stream *s, const struct http_header *headers, size_t count) {
+    struct stream *st = stream_of(s);
+    if (st->reset) return -STATUS_CANCELLED;
+    if (st->responded || s->upgrade.n == 0) return -STATUS_FAILED_PRECONDITION;
+    if (!headers_sound(headers, count)) return -STATUS_INVALID_ARGUMENT;
+    int rc = s->session->ops->upgrade(st, headers, count);
+    if (rc < 0) return rc;
+    st->responded = st->upgraded = true;
+    s->status = 101;
     touch(s->session);
     return 0;
 }
@@ -278,6 +298,14 @@ void http_reset(struct http_stream *s, uint32_t code) {
     st->reset = true;
     s->session->ops->reset(st, code);
     touch(s->session);
+}
+
+void http_accuse(struct http_stream *s, enum abuse kind, const char *detail) {
+    struct http_session *h = s->session;
+    if (h->abuse != ABUSE_NONE) return;
+    h->abuse = (uint8_t)kind;
+    snprintf(h->fault, sizeof h->fault, "%s", detail);
+    touch(h);
 }
 
 void session_give_back(struct stream *st, size_t bytes, bool keep) {

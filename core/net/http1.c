@@ -334,6 +334,7 @@ static int begin_request(struct http1 *h) {
     st->head_done = true;
     st->reported = true;
     if (h->message_done) h->expects = false; // there is no body to wait for
+    http1_take_upgrade(h, st);
     session_tell_head(st);
     if (h->expects && !st->responded && !st->reset) http1_continue(h);
     return 0;
@@ -354,6 +355,10 @@ static int end_request(struct http1 *h) {
     }
     if (take_lines(h, st, true) < 0) return -1;
     gathered_clear(h);
+    if (h->tunnel) {
+        http1_tunnel_begin(h);
+        return 0;
+    }
     h->state = H1_WAIT;
     st->input_ended = true;
     session_tell_end(st);
@@ -425,6 +430,11 @@ static int parse_trailers(struct http1 *h, struct str bytes, size_t *used) {
 }
 
 static int parse_step(struct http1 *h, struct str bytes, size_t *used) {
+    if (h->state == H1_TUNNEL) {
+        *used = bytes.n;
+        http1_tunnel_data(h, bytes);
+        return 0;
+    }
     int rc = h->state == H1_HEAD       ? parse_head(h, bytes, used)
              : h->state == H1_TRAILERS ? parse_trailers(h, bytes, used)
                                        : parse_body(h, bytes, used);
@@ -514,7 +524,8 @@ static bool wants_close(struct http_session *base) {
 static bool wants_read(struct http_session *base) {
     struct http1 *h = http1_of(base);
     if (h->closing || h->backlog.n > 0) return false;
-    return h->cur == NULL || h->cur->unconsumed <= UNCONSUMED_MAX;
+    size_t most = h->state == H1_TUNNEL ? h->base.limits.window : UNCONSUMED_MAX;
+    return h->cur == NULL || h->cur->unconsumed <= most;
 }
 
 static bool awaits_body(struct http_session *base) {
@@ -554,6 +565,7 @@ static const struct session_ops OPS = {
     .give_up = end_with,
     .shutdown = shutdown_session,
     .respond = http1_respond,
+    .upgrade = http1_upgrade,
     .queued = http1_queued,
     .reset = http1_reset,
     .consume = http1_consume,

@@ -31,6 +31,7 @@ struct session_ops {
     // http.c has checked the arguments. `end` is set as well where an answer cannot have a body.
     int (*respond)(struct stream *st, int status, const struct http_header *headers, size_t count,
                    bool end);
+    int (*upgrade)(struct stream *st, const struct http_header *headers, size_t count);
     void (*queued)(struct stream *st); // there is more body to send, or `finished` was set
     void (*reset)(struct stream *st, uint32_t code);
     void (*consume)(struct stream *st, size_t bytes);
@@ -102,6 +103,7 @@ struct stream {
     bool not_sent;    // client: the request could not be sent
     bool is_head;     // the method is HEAD
     bool input_ended; // the peer has sent all; s.remote_ended: and the user knows
+    bool upgraded;  // http_upgrade: bytes of another protocol, both ways
     size_t header_cap, trailer_cap;
     size_t header_bytes;
     unsigned fields;   // of the header list, HTTP/2

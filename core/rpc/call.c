@@ -129,9 +129,12 @@ void call_delete(struct call *c) {
     call_cancel(c, STATUS_CANCELLED);
     if (!c->answered) call_answered(c, STATUS_CANCELLED);
     loop_timer_clear(at->loop, &c->timer);
+    loop_timer_clear(at->loop, &c->beat);
+    socket_delete(c->socket);
     route_table_drop(c->table);
     msg_context_drop(c->context);
     buf_free(&c->body);
+    free(c->params);
     blob_drop(c->message);
     blob_drop(c->leading);
     intake_destroy(&c->intake);
@@ -222,7 +225,7 @@ static void refused(struct call *c, int status) {
 }
 
 struct blob *call_to_service(struct call *c, struct blob *take_body) {
-    if (!c->transcoded || take_body == NULL) return take_body;
+    if (!c->transcoded || c->encoding.wire_in || take_body == NULL) return take_body;
     struct err err = {0};
     const struct route *r = c->route;
     int64_t weight = message_weight(take_body);
@@ -298,6 +301,13 @@ void call_writable(struct call *c) {
 }
 
 // ---- from the service
+
+int call_item(struct intake *in, struct blob *take) {
+    struct call *c = call_of_intake(in);
+    if (c->mapped && (take = gateway_map_message(c, take)) == NULL) return -STATUS_INVALID_ARGUMENT;
+    struct blob *body = call_to_service(c, take);
+    return body == NULL ? -STATUS_INVALID_ARGUMENT : call_tell(c, MSG_ITEM, body, 0, 0);
+}
 
 static void on_credit(struct call *c, const struct message *m) {
     struct err err = {0};

@@ -19,6 +19,7 @@
 #include "rpc/stats.h"
 
 #include <pthread.h>
+#include <stddef.h>
 
 #define DOOR_API 0
 #define DOOR_PROXY 1
@@ -105,9 +106,12 @@ struct call_form {
     void (*headers)(struct call *c, struct message *m);
     void (*item)(struct call *c, struct message *m);
     void (*response)(struct call *c, struct message *m);
+    void (*draining)(struct call *c); // the connection takes nothing new; may be NULL
     // Ends a call that the front door itself ends; `fault` may be NULL. `pushback`: the caller may try again soon.
     void (*fail)(struct call *c, int status, const struct msg_fault *fault, bool pushback);
 };
+
+struct socket; // gateway_socket.c
 
 struct call {
     struct rpc_loop *at;
@@ -122,6 +126,9 @@ struct call {
     struct call_counts *counts; // NULL: it is not counted
     int64_t began;              // loop_now
     struct loop_timer timer;
+    struct loop_timer beat; // of a stream to a browser: shows that it lives
+    int64_t spoke;          // loop_now when something was last sent on it
+    struct socket *socket;  // of a WebSocket
     struct msg_form encoding;
     struct str content_type; // of the answer; static
     bool transcoded;         // the caller speaks JSON and the service does not
@@ -130,12 +137,15 @@ struct call {
     bool gzip;            // gRPC: the head of the answer says that messages may be compressed
     bool request_ended;   // the service knows that the request is complete
     uint8_t body_kind;    // gateway.c: what the body is
+    bool mapped;          // gateway_map.c: the (first) message is not just the body
+    struct route_param *params; // and the variables of its path, owned; NULL: none
+    size_t param_count;
     int refusal;          // gateway_page.c: the HTTP status of a refused request
     int refusal_status;   // and what it counts as
     struct buf body;      // of a request over HTTP
     struct blob *leading; // metadata that waits for the head of the answer (gateway)
     struct blob *message; // the one message of a unary gRPC request
-    struct intake intake; // gRPC
+    struct intake intake; // of who sends many messages
     size_t unpacked;      // grpc_packed.c's, as the next ones: bytes that its message unfolded to
     struct call *packed_next, *packed_prev;
     bool packed_waits; // in the list of its loop
@@ -176,6 +186,10 @@ void call_request(struct call *c, struct blob *take_body);
 // For messages of a caller that speaks JSON to a service that does not: the wire form; else the body as it is. Takes it. NULL:
 // the call has failed.
 struct blob *call_to_service(struct call *c, struct blob *take_body);
+static inline struct call *call_of_intake(struct intake *in) {
+    return (struct call *)((char *)in - offsetof(struct call, intake));
+}
+int call_item(struct intake *in, struct blob *take); // intake.item: an ITEM to the service
 int call_tell(struct call *c, enum msg_kind kind, struct blob *take_body, int status,
               uint32_t credit);
 void call_cancel(struct call *c, int status); // if the service still has it
@@ -218,6 +232,14 @@ void packed_resume(struct loop *loop, struct loop_task *task);
 void grpc_head(struct request *r);
 void grpc_request(struct call *c); // its one message is here and has room: sends the REQUEST
 void gateway_head(struct request *r);
+
+// ---- gateway_map.c
+// A message that the caller sent as such, with the variables of the path and the query put in. Takes it. NULL: the call
+// has failed.
+struct blob *gateway_map_message(struct call *c, struct blob *take_body);
+
+// ---- gateway_socket.c
+void socket_delete(struct socket *s); // NULL: nothing
 
 // ---- dial.c
 void dials_release(struct rpc_server *s); // the loops have stopped

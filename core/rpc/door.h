@@ -27,6 +27,7 @@ struct rpc_options {
     size_t max_message;       // bytes of one message in; 4 MB
     int64_t default_deadline; // nanoseconds, for unary calls whose caller names none; 30 s
     struct rpc_dial_times dial_times;
+    int64_t heartbeat; // see rpc_heartbeat
 };
 
 // Sets `deliver` and `user` of every loop; before loop_start.
@@ -37,6 +38,9 @@ const struct http_events *rpc_events(void);   // for both doors
 void rpc_limit_messages(struct rpc_server *s,
                         size_t max); // before the first call; bytes of one message in
 void rpc_log_access(struct rpc_server *s, struct access_log *log); // before the doors accept; NULL: none
+// How long a stream to a browser (server-sent events, WebSocket) may be silent before it shows that it lives; nanoseconds,
+// 0: for ever. Before the doors accept.
+void rpc_heartbeat(struct rpc_server *s, int64_t period);
 // user of the doors: their handlers find the server by it
 struct door rpc_door_api(struct rpc_server *s);
 struct door rpc_door_proxy(struct rpc_server *s);

@@ -3,7 +3,8 @@
 //
 // The path names an endpoint (path.c brings it into the form of the route table), the body or the query is the request
 // (gateway_body.c). Answers are the service's JSON, or protobuf for who sent protobuf; errors have one form
-// (gateway_page.c). An endpoint that its caller streams to needs gRPC.
+// (gateway_page.c). An endpoint that its caller streams to takes lines of JSON (gateway_lines.c); every kind answers on a WebSocket
+// (gateway_socket.c).
 #include "rpc/gateway.h"
 #include "msg/metadata.h"
 #include "net/encoding.h"
@@ -49,7 +50,14 @@ static void on_response(struct call *c, struct message *m) {
     struct blob *body = m->body;
     m->body = NULL;
     if (body == NULL) body = proto ? blob_new(NULL, 0) : blob_hold(c->at->server->empty_object);
+    if (c->route->response_body != NULL) body = gateway_answer(c, body);
     call_answered(c, STATUS_OK);
+    if (c->route->empty && gateway_answer_empty(c, body)) {
+        blob_drop(body);
+        if (gateway_send_empty(c->at, c->stream, m->leading, m->metadata) < 0)
+            http_reset(c->stream, HTTP2_INTERNAL_ERROR);
+        return;
+    }
     const char *type = proto ? "application/protobuf" : "application/json";
     if (gateway_send(c->at, c->stream, type, body, m->leading, m->metadata) < 0)
         http_reset(c->stream, HTTP2_INTERNAL_ERROR);
@@ -118,16 +126,37 @@ static bool find_route(struct request *r) {
     return r->route != NULL;
 }
 
-// What can be said before the call begins. False: the request is answered.
-static bool acceptable(struct request *r, enum body_kind kind) {
-    const struct pb_method *method = r->route->method;
-    size_t limit = r->at->server->options.max_message;
-    if (method->client_streaming) {
-        gateway_refuse(r, 501, STATUS_UNIMPLEMENTED,
-                       "%.*s takes a stream from its caller: call it with gRPC",
-                       (int)r->route->endpoint.n, r->route->endpoint.p);
+// A caller's stream is lines of JSON. False: the request is answered.
+static bool lines_acceptable(struct request *r, enum body_kind kind) {
+    struct str endpoint = r->route->endpoint;
+    if (!r->route->method->client_streaming) {
+        if (kind != BODY_LINES) return true;
+        gateway_refuse(r, 415, STATUS_INVALID_ARGUMENT,
+                       "%.*s takes one message: send it as application/json", (int)endpoint.n,
+                       endpoint.p);
         return false;
     }
+    if (kind == BODY_LINES) return true;
+    bool get = kind == BODY_QUERY;
+    r->allow = get ? "POST" : NULL;
+    gateway_refuse(r, get ? 405 : 415, STATUS_INVALID_ARGUMENT,
+                   "%.*s takes a stream from its caller: POST application/x-ndjson, a message a "
+                   "line, or open a WebSocket",
+                   (int)endpoint.n, endpoint.p);
+    return false;
+}
+
+// What can be said before the call begins. False: the request is answered.
+static bool acceptable(struct request *r, enum body_kind kind) {
+    if (r->stream->foreign_encoding) {
+        gateway_refuse(r, 415, STATUS_INVALID_ARGUMENT,
+                       "this content-encoding is not understood here: use one of " ENCODINGS_TAKEN
+                       ", or none");
+        return false;
+    }
+    const struct pb_method *method = r->route->method;
+    size_t limit = r->at->server->options.max_message;
+    if (!lines_acceptable(r, kind)) return false;
     if (kind == BODY_UNKNOWN || (kind == BODY_PROTO && method->server_streaming)) {
         gateway_refuse(r, 415, STATUS_INVALID_ARGUMENT,
                        "content-type %.*s is not understood here: use application/json",
@@ -135,7 +164,8 @@ static bool acceptable(struct request *r, enum body_kind kind) {
                        r->head.content_type.p);
         return false;
     }
-    if (r->stream->content_length > 0 && (uint64_t)r->stream->content_length > limit) {
+    if (kind != BODY_LINES && r->stream->content_length > 0 &&
+        (uint64_t)r->stream->content_length > limit) {
         gateway_refuse(r, 413, STATUS_RESOURCE_EXHAUSTED,
                        "the body is longer than the limit of %zu bytes", limit);
         return false;
@@ -143,8 +173,7 @@ static bool acceptable(struct request *r, enum body_kind kind) {
     return true;
 }
 
-// Micro's names for what is no header of its own in HTTP/2.
-static struct blob *metadata_of(struct request *r, bool *failed) {
+struct blob *gateway_metadata(const struct request *r, bool *failed) {
     struct buf first = {0};
     metadata_add(&first, str_of("host"), r->stream->authority);
     metadata_add(&first, str_of("method"), r->stream->method);
@@ -154,39 +183,50 @@ static struct blob *metadata_of(struct request *r, bool *failed) {
 
 static void begin(struct request *r, struct blob *account, enum body_kind kind) {
     struct rpc_server *s = r->at->server;
-    bool timed = !r->route->method->server_streaming && s->options.default_deadline > 0;
+    const struct pb_method *method = r->route->method;
+    bool unary = !method->server_streaming && !method->client_streaming;
+    bool timed = unary && s->options.default_deadline > 0;
     int64_t deadline = timed ? loop_now(r->at->loop) + s->options.default_deadline : 0;
     bool failed;
-    struct blob *metadata = metadata_of(r, &failed);
-    const struct call_form *form = r->route->method->server_streaming ? &GATEWAY_STREAM : &UNARY;
+    struct blob *metadata = gateway_metadata(r, &failed);
+    const struct call_form *form = !method->server_streaming  ? &UNARY
+                                   : gateway_events_wanted(r) ? &GATEWAY_EVENTS
+                                                              : &GATEWAY_STREAM;
     struct call *c = failed ? NULL : call_new(r, form, account, metadata, deadline);
     if (c == NULL) {
         gateway_refuse(r, 503, STATUS_UNAVAILABLE, "no memory for the call");
         return;
     }
     c->body_kind = (uint8_t)kind;
+    if (!gateway_map_begin(c, r)) {
+        call_fail(c, STATUS_RESOURCE_EXHAUSTED, "no memory for the call");
+        return;
+    }
+    c->encoding = gateway_form(r);
     c->encoding.encoding = kind == BODY_PROTO ? MSG_PROTO : MSG_JSON;
     c->transcoded = r->route->outside && kind != BODY_PROTO;
+    if (form == &GATEWAY_EVENTS) gateway_events_begin(c);
+    if (kind == BODY_LINES) gateway_lines_begin(c);
 }
 
 static void endpoint_head(struct request *r, struct blob *account) {
+    if (gateway_socket_wanted(r)) {
+        gateway_socket_head(r, account);
+        return;
+    }
     enum body_kind kind = gateway_body_kind(r);
     if (!acceptable(r, kind)) return;
     if (r->route->method->server_streaming && str_is(r->stream->method, "HEAD")) {
         gateway_stream_head(r);
         return;
     }
+    if (r->route->method->server_streaming && gateway_events_wanted(r) && gateway_events_over(r))
+        return;
     begin(r, account, kind);
 }
 
 void gateway_head(struct request *r) {
     if (gateway_fixed(r)) return;
-    if (r->stream->foreign_encoding) {
-        gateway_refuse(r, 415, STATUS_INVALID_ARGUMENT,
-                       "this content-encoding is not understood here: use one of " ENCODINGS_TAKEN
-                       ", or none");
-        return;
-    }
     if (!find_route(r)) return;
     struct space *space = space_get(r->view, r->ns);
     struct blob *account = space == NULL ? NULL : account_of(r, space, false);

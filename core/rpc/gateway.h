@@ -2,8 +2,13 @@
 // Private to the gateway: JSON over HTTP, the api door.
 //
 //   gateway.c          which route and form a request gets; unary calls
-//   gateway_body.c     from query, form and body to the message that the service gets
-//   gateway_stream.c   answers of many messages
+//   gateway_body.c     the body of a request, as it comes
+//   gateway_map.c      from path, query, form and body to the message that the service gets
+//   gateway_answer.c   what of a message is the answer, and in which form of JSON
+//   gateway_lines.c    requests of many messages: newline-delimited JSON
+//   gateway_stream.c   answers of many messages, as newline-delimited JSON
+//   gateway_events.c   and as server-sent events
+//   gateway_socket.c   WebSocket
 //   gateway_page.c     whole answers, errors, and the door's own pages
 //
 // All on the loop's thread.
@@ -11,7 +16,16 @@
 
 #include "rpc/call.h"
 
-enum body_kind { BODY_JSON, BODY_QUERY, BODY_FORM, BODY_PROTO, BODY_UNKNOWN };
+enum body_kind {
+    BODY_JSON,
+    BODY_QUERY, // there is none
+    BODY_FORM,
+    BODY_MULTIPART,
+    BODY_PROTO,
+    BODY_LINES,
+    BODY_RAW, // the value of a field of bytes or a string, as it is
+    BODY_UNKNOWN,
+};
 
 // ---- gateway.c
 // Ends a call whose answer has not begun with an error; `fault` and `m` (for its metadata) may be NULL.
@@ -34,8 +48,44 @@ enum body_kind gateway_body_kind(const struct request *r);
 void gateway_data(struct call *c, struct str bytes); // gathers the body
 void gateway_end(struct call *c);                    // it is here: sends the REQUEST
 
+// What the headers are as metadata, with Micro's names for what is no header of its own in HTTP/2.
+struct blob *gateway_metadata(const struct request *r, bool *failed);
+
+// ---- gateway_map.c
+// Notes in a new call what of the request's head belongs to its (first) message. False: no memory.
+bool gateway_map_begin(struct call *c, const struct request *r);
+// The message of a request whose body is here. NULL: the call has failed.
+struct blob *gateway_map(struct call *c);
+struct str gateway_query(const struct call *c); // what follows the first "?"
+
+// ---- gateway_answer.c
+// How the answers to a request are printed: as the service says, then as `accept` does.
+struct msg_form gateway_form(const struct request *r);
+// What of a message in the caller's form is the answer. Takes it. NULL: no memory.
+struct blob *gateway_answer(const struct call *c, struct blob *take_body);
+// Whether it is to be answered with 204.
+bool gateway_answer_empty(const struct call *c, const struct blob *body);
+
+// ---- gateway_lines.c
+void gateway_lines_begin(struct call *c); // sends the REQUEST
+void gateway_lines_data(struct call *c, struct str bytes);
+void gateway_lines_end(struct call *c);
+
+// ---- gateway_events.c
+#define EVENT_STREAM "text/event-stream"
+extern const struct call_form GATEWAY_EVENTS;
+bool gateway_events_wanted(const struct request *r);
+// Takes Last-Event-ID. True: the client had come to the end; it has been told.
+bool gateway_events_over(struct request *r);
+void gateway_events_begin(struct call *c);
+
+// ---- gateway_socket.c
+bool gateway_socket_wanted(const struct request *r);
+void gateway_socket_head(struct request *r, struct blob *account);
+
 // ---- gateway_stream.c
 extern const struct call_form GATEWAY_STREAM;
+void gateway_stream_break(struct call *c);   // memory has ended: breaks the answer off
 void gateway_stream_head(struct request *r); // answers HEAD
 
 // ---- gateway_page.c
@@ -50,6 +100,9 @@ void gateway_put_error(struct buf *out, const struct gateway_error *e);
 // The whole answer. `leading` and `trailing` may be NULL. Negative: it cannot be given; the stream is to be reset.
 int gateway_send_error(struct rpc_loop *at, struct http_stream *s, const struct gateway_error *e,
                        const struct blob *leading, const struct blob *trailing);
+// A whole answer with status 204.
+int gateway_send_empty(struct rpc_loop *at, struct http_stream *s, const struct blob *leading,
+                       const struct blob *trailing);
 // A whole answer with status 200; takes the body. Metadata may be NULL.
 int gateway_send(struct rpc_loop *at, struct http_stream *s, const char *content_type,
                  struct blob *take_body, const struct blob *leading, const struct blob *trailing);

@@ -15,7 +15,6 @@
 #include "rpc/call.h"
 
 #include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 
 #define RETRY_PUSHBACK_MS "100"
@@ -149,12 +148,6 @@ static void on_fail(struct call *c, int status, const struct msg_fault *fault, b
 }
 
 // ---- from the caller
-
-static int send_item(struct intake *in, struct blob *take) {
-    struct call *c = (struct call *)((char *)in - offsetof(struct call, intake));
-    struct blob *body = call_to_service(c, take);
-    return body == NULL ? -STATUS_INVALID_ARGUMENT : call_tell(c, MSG_ITEM, body, 0, 0);
-}
 
 static void collect(struct call *c, struct str bytes) {
     struct err err = {0};
@@ -305,7 +298,7 @@ static void begin(struct request *r, size_t type, int64_t deadline) {
     c->content_type = str_of(TYPES[type].type);
     c->encoding = (struct msg_form){.encoding = (uint8_t)TYPES[type].encoding};
     c->transcoded = r->route->outside && TYPES[type].encoding == MSG_JSON;
-    intake_create(&c->intake, r->at->server->options.max_message, send_item);
+    intake_create(&c->intake, r->at->server->options.max_message, call_item);
     if (str_is(r->head.encoding, "gzip")) c->intake.frame.gzip = &r->at->gzip;
     c->intake.frame.keep_packed = !r->route->method->client_streaming;
     if (r->route->method->client_streaming) call_request(c, NULL);

@@ -66,6 +66,11 @@ static void on_writable(struct http_stream *s) {
     if (c != NULL) call_writable(c);
 }
 
+static void on_draining(struct http_stream *s) {
+    struct call *c = s->user;
+    if (c != NULL && !c->answered && c->form->draining != NULL) c->form->draining(c);
+}
+
 static void on_closed(struct http_stream *s, enum http_close why) {
     struct call *c = s->user;
     (void)why;
@@ -81,6 +86,7 @@ const struct http_events *rpc_events(void) {
         .end = on_end,
         .writable = on_writable,
         .closed = on_closed,
+        .draining = on_draining,
     };
     return &EVENTS;
 }
@@ -109,6 +115,7 @@ struct door rpc_door_proxy(struct rpc_server *s) {
 }
 
 void rpc_limit_messages(struct rpc_server *s, size_t max) { s->options.max_message = max; }
+void rpc_heartbeat(struct rpc_server *s, int64_t period) { s->options.heartbeat = period; }
 
 void rpc_log_access(struct rpc_server *s, struct access_log *log) { s->access = log; }
 

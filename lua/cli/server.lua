@@ -48,6 +48,7 @@ local LIMITS = {
   { "age", "max-age", "0", span(0.1, true), "TIME", "A connection takes nothing new after it; 0: never" },
   { "age_grace", "max-age-grace", "1m", span(0.1, true), "TIME", "What is open then is cut off after it; 0: never" },
   { "ping_interval", "ping-interval", "1m", span(0.1, true), "TIME", "A silent HTTP/2 caller is pinged after it; 0: never" },
+  { "heartbeat", "heartbeat", "15s", span(0.1, true), "TIME", "A silent stream to a browser says that it lives; 0: never" },
   { "ping_timeout", "ping-timeout", "20s", span(0.1), "TIME", "Its requests are cancelled when it says nothing" },
   { "head", "head-timeout", "10s", span(0.1), "TIME", "For the whole head of a request to come" },
   { "body", "body-timeout", "1m", span(0.1, true), "TIME", "For 1KB of a body to come or to be taken; 0: no limit" },

@@ -13,7 +13,8 @@ enum {
     ANSWER_TRAILERS = 4,
     HOLD_DATA = 8,
     SHUT_DOWN = 16,
-    CODED = 32
+    CODED = 32,
+    UPGRADE = 64
 };
 
 static uint8_t ways;
@@ -33,7 +34,11 @@ static void answer(struct http_stream *s) {
 
 static void on_head(struct recorder *r, struct http_stream *s) {
     (void)r;
-    if (ways & ANSWER_AT_HEAD) answer(s);
+    if ((ways & UPGRADE) && s->upgrade.n > 0) {
+        must(http_upgrade(s, NULL, 0) == 0 && http_send(s, str_of("hello")) == 0);
+    } else if (ways & ANSWER_AT_HEAD) {
+        answer(s);
+    }
 }
 
 static void on_end(struct recorder *r, struct http_stream *s) {

@@ -190,7 +190,19 @@ def log():
     yield b"\1\0\0\0\0\4\xff\0\n\"\1\\\1\x7f\2\xc3\xa9\1\xe2"
 
 
-TARGETS = {f.__name__: f for f in (codec, json, bundle, encoding, grpc, http1, http2, head, path, log)}
+def websocket():
+    def frame(first, payload):
+        length = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
+        return bytes([first]) + length + b"mask" + bytes(c ^ b"mask"[i % 4] for i, c in enumerate(payload))
+    for data in (frame(0x81, b"hello") + frame(0x82, b"\0\1"), frame(1, b"a\xc3") + frame(0x89, b"ping") + frame(0x80, b"\xa4"),
+                 frame(0x81, b"x" * 200) + frame(0x88, b"\x03\xe8bye"), frame(0x81, b"x" * 301), frame(2, b"x" * 299) + frame(0, b"") * 5 +
+                 frame(0x80, b"yz"), frame(0x88, b"") + frame(0x8A, b"x" * 125), b"\x81\x05hello", frame(0xC1, b""),
+                 b"\x82\xff" + (2 ** 62).to_bytes(8, "big") + b"mask1", frame(0x81, b"\xff")):
+        for piece in (0, 1, 6):
+            yield bytes([piece]) + data
+
+
+TARGETS = {f.__name__: f for f in (codec, json, bundle, encoding, grpc, http1, http2, head, path, log, websocket)}
 
 
 def main():
