@@ -223,11 +223,12 @@ static int may_send(struct stream *st) {
 
 static bool queue(struct stream *st, struct str bytes) {
     return st->encode == NULL ? stream_queue(st, bytes)
-                              : encode_queue(st, blob_new(bytes.p, bytes.n));
+                              : encode_queue(st, blob_new(bytes.p, bytes.n), 0, bytes.n);
 }
 
 static bool queue_blob(struct stream *st, struct blob *take) {
-    return st->encode == NULL ? stream_queue_blob(st, take) : encode_queue(st, take);
+    return st->encode == NULL ? stream_queue_blob(st, take)
+                              : encode_queue(st, take, 0, blob_str(take).n);
 }
 
 int http_send(struct http_stream *s, struct str bytes) {

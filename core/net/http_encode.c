@@ -23,6 +23,7 @@
 struct piece { // of a body, before it is encoded
     struct piece *next;
     struct blob *blob;
+    struct str rest; // of its bytes
 };
 
 struct body_encoder {
@@ -30,7 +31,6 @@ struct body_encoder {
     struct body_encoder *next; // of the session, with something to do
     struct encoder *encoder;
     struct piece *first, *last;
-    size_t from;    // of the first piece
     size_t waiting; // bytes in all pieces
     bool listed;
     bool above;     // more than HTTP_LOW_WATER waited
@@ -205,9 +205,9 @@ static void unlist(struct body_encoder *b) {
     b->listed = false;
 }
 
-bool encode_queue(struct stream *st, struct blob *take) {
+bool encode_queue(struct stream *st, struct blob *take, size_t from, size_t n) {
     struct body_encoder *b = st->encode;
-    if (take == NULL || take->n == 0) {
+    if (take == NULL || n == 0) {
         blob_drop(take);
         return take != NULL;
     }
@@ -216,15 +216,15 @@ bool encode_queue(struct stream *st, struct blob *take) {
         blob_drop(take);
         return false;
     }
-    *piece = (struct piece){NULL, take};
+    *piece = (struct piece){NULL, take, {take->p + from, n}};
     if (b->first == NULL) {
         b->first = piece;
     } else {
         b->last->next = piece;
     }
     b->last = piece;
-    b->waiting += take->n;
-    st->s.session->queued += take->n;
+    b->waiting += n;
+    st->s.session->queued += n;
     b->above |= b->waiting >= HTTP_LOW_WATER;
     list_up(b);
     return true;
@@ -239,7 +239,6 @@ size_t encode_waiting(const struct stream *st) {
 static void drop_first(struct body_encoder *b) {
     struct piece *piece = b->first;
     b->first = piece->next;
-    b->from = 0;
     blob_drop(piece->blob);
     free(piece);
 }
@@ -271,15 +270,15 @@ static bool step(struct body_encoder *b) {
         if (end) st->finished = true;
         return false;
     }
-    struct str bytes = blob_str(b->first->blob);
-    size_t n = bytes.n - b->from < h->encode_room ? bytes.n - b->from : h->encode_room;
-    if (!push(b, (struct str){bytes.p + b->from, n}, ENCODER_MORE)) return false;
+    struct str *rest = &b->first->rest;
+    size_t n = rest->n < h->encode_room ? rest->n : h->encode_room;
+    if (!push(b, (struct str){rest->p, n}, ENCODER_MORE)) return false;
     b->unflushed = true;
-    b->from += n;
+    *rest = (struct str){rest->p + n, rest->n - n};
     b->waiting -= n;
     h->queued -= n;
     h->encode_room -= n;
-    if (b->from == bytes.n) drop_first(b);
+    if (rest->n == 0) drop_first(b);
     return true;
 }
 

@@ -176,7 +176,8 @@ void decode_delete(struct stream *st);
 // Replaces the list of headers where it needs to. Negative: no memory.
 int answer_begin(struct stream *st, int status, const struct http_header **headers, size_t *count,
                  bool end);
-bool encode_queue(struct stream *st, struct blob *take); // only with st->encode, as the next ones
+// Only with st->encode, as the next ones: a part of a blob, whose reference it takes.
+bool encode_queue(struct stream *st, struct blob *take, size_t from, size_t n);
 void encode_end(struct stream *st);
 void encode_again(struct stream *st);
 size_t encode_waiting(const struct stream *st); // bytes that are not encoded yet
