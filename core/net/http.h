@@ -44,7 +44,7 @@ struct http_stream {
     struct http_session *session;
     void *user; // whoever handles the stream, as the next two
     int64_t began;
-    uint64_t number;
+    char number[16];
     // The request (server side) as received; slices live as long as the stream.
     struct str method;
     struct str path;             // with the query, as received
@@ -133,9 +133,6 @@ bool http_headers_too_long(const struct http_stream *s);
 // chunked; connection headers are the session's. http_respond on a stream whose request is still coming in is fine.
 int http_respond(struct http_stream *s, int status, const struct http_header *headers, size_t count,
                  bool end);
-// Server side, before http_respond: a header of the answer besides those that it is given. The name is lower case and static, the
-// value is copied. False: no memory.
-bool http_stamp(struct http_stream *s, const char *name, struct str value);
 uint64_t http_sent(const struct http_stream *s); // bytes of body that went to the connection
 // Answers a request with `upgrade` by what it wants to become (101, or 200 to RFC 8441's CONNECT): from here on `data` and
 // http_send carry its bytes, both ways until http_finish or the peer's end. Within the `head` event only.
@@ -145,9 +142,14 @@ struct http_stream *http_request(struct http_session *h, struct str method, stru
                                  struct str authority, struct str path,
                                  const struct http_header *headers, size_t count, bool end,
                                  void *user);
+// Server side, before http_respond: the head of the answer gets this header as well, whoever makes it. Both must live as long as
+// the stream. False: no memory.
+bool http_add_header(struct http_stream *s, const char *name, struct str value);
 int http_send(struct http_stream *s, struct str bytes); // copies
 int http_send_blob(struct http_stream *s,
                    struct blob *take); // takes the reference, also when it fails
+// The same for `n` bytes of it from `from` on.
+int http_send_part(struct http_stream *s, struct blob *take, size_t from, size_t n);
 size_t http_queued(const struct http_stream *s);
 // Ends our side. Trailers go out on HTTP/2, and on HTTP/1.1 when the body is chunked.
 int http_finish(struct http_stream *s, const struct http_header *trailers, size_t count);

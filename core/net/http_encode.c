@@ -11,14 +11,12 @@
 // ENCODE_TURN bytes of a connection in a turn of the loop, so that the others have theirs in between (about a tenth of a
 // millisecond). When nothing waits any more, what is in the encoder is flushed: a message goes out in the turn in which it
 // was sent, and messages of one turn share a flush.
-//
-// Besides, an answer may carry one header of the door's own (http_stamp).
 #include "net/session.h"
 
 #include <stdlib.h>
 
 #define ENCODE_TURN (16 * 1024)
-#define EXTRA 4 // headers that are added at most: the stamp, content-encoding, vary
+#define EXTRA 2 // headers that are added: content-encoding, vary
 
 struct piece { // of a body, before it is encoded
     struct piece *next;
@@ -163,26 +161,17 @@ int answer_begin(struct stream *st, int status, const struct http_header **heade
     if (coding) a = look(*headers, *count);
     bool long_enough = a.length < 0 || (uint64_t)a.length >= h->limits.compress_min;
     bool worth = a.worth && !a.forbidden && long_enough;
-    if (!worth && st->stamp.name.n == 0) return 0;
-    enum encoding which = worth ? choose(st, status, &a, end) : ENCODING_NONE;
+    if (!worth) return 0;
+    enum encoding which = choose(st, status, &a, end);
     if (which != ENCODING_NONE && !encoder_begin(st, which)) which = ENCODING_NONE;
     struct http_header *list = (void *)stream_alloc(st, (*count + EXTRA) * sizeof *list);
     size_t n = 0;
     if (list == NULL || !encoded_list(st, *headers, *count, which, list, &n))
         return -STATUS_RESOURCE_EXHAUSTED;
-    if (worth && !a.varies)
-        list[n++] = (struct http_header){str_of("vary"), str_of("accept-encoding")};
-    if (st->stamp.name.n > 0) list[n++] = st->stamp;
+    if (!a.varies) list[n++] = (struct http_header){str_of("vary"), str_of("accept-encoding")};
     *headers = list;
     *count = n;
     return 0;
-}
-
-bool http_stamp(struct http_stream *s, const char *name, struct str value) {
-    struct stream *st = stream_of(s);
-    if (!stream_keep(st, value, &st->stamp.value)) return false;
-    st->stamp.name = str_of(name);
-    return true;
 }
 
 // ---- the body

@@ -105,7 +105,7 @@ static void test_heads(void **state) {
         struct run run;
         begin(&run, false);
         feed(&run, ROWS[i].request);
-        assert_true(http_stamp(run.r.last, "x-id", str_of("7")));
+        assert_true(http_add_header(run.r.last, "x-id", str_of("7")));
         assert_int_equal(
             http_respond(run.r.last, ROWS[i].status, ROWS[i].headers, ROWS[i].count, false), 0);
         drain(&run);
