@@ -17,6 +17,7 @@ import subprocess
 import time
 
 import harness
+from certificates import Authority
 from harness import EXAMPLES, SERVICES, SLOW, curl
 
 LONG = int(os.environ.get("MICA_WEB_BYTES", 64 << 20))
@@ -378,6 +379,20 @@ class Files(Raw):
             else:
                 self.assertIn(status, (200, 400, 404), path)
                 self.assertFalse(status == 200 and b"template" not in received, path)
+
+
+class OverTls(harness.Case):
+    @classmethod
+    def setUpClass(cls):
+        authority = Authority()
+        own = authority.issue("/CN=server")
+        cls.server = harness.Server([SERVICES / "raw"], ["--tls-cert", own.cert, "--tls-key", own.key],
+                                    ca=authority.cert).start()
+
+    def test_scheme_and_cookies(self):
+        self.assertEqual(self.server.http("GET", "/raw/all").json["scheme"], "https")
+        self.assertRegex(self.server.http("GET", "/raw/redirect").headers["set-cookie"],
+                         "two=2; Path=/raw; Secure; SameSite=Lax")
 
 
 class Deployed(harness.Case):
