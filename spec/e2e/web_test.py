@@ -178,6 +178,12 @@ class Answers(Raw):
             teapot = self.get(path)
             self.assertEqual((teapot.status, teapot.json["code"]), (418, 418), path)
 
+    def test_statuses_are_counted(self):
+        self.get("/fails"), self.get("/headers"), self.get("/generated/5")
+        page = self.server.http("GET", "/metrics").body.decode()
+        for endpoint, code in ("GET /fails", "NOT_FOUND"), ("GET /headers", "INVALID_ARGUMENT"), ("GET /generated/{n}", "OK"):
+            self.assertIn(f'service="raw",endpoint="{endpoint}",code="{code}"', page)
+
     def test_line_breaks_do_not_get_into_headers(self):
         for value in "a%0D%0Aset-cookie:%20x=1", "a%0Ab", "a%0Db", "a%00b", "a%7F":
             answer = self.get("/inject?value=" + value)
