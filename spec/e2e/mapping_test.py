@@ -8,7 +8,10 @@ import pathlib
 import re
 import unittest
 
+from google.protobuf import descriptor_pool
+
 import harness
+import reflection_test
 from harness import SERVICES, SLOW
 
 TABLE = pathlib.Path(__file__).with_name("mapping.md")
@@ -170,6 +173,25 @@ class Around(harness.Case):
         self.assertEqual(self.server.post("/taker/call", b"{}").json, {"id": "Call"})
         self.server.wait_log("the path belongs to another service.*/mapping/call")
         self.server.wait_log("two services answer the same path.*/m/read/{id}")
+
+    def test_reflection_has_the_option(self):
+        with reflection_test.Client(self.server) as client:
+            files = client.files(file_containing_symbol="mapping.Mapping")
+            names = {file.name for file in files}
+            self.assertLess({"google/api/annotations.proto", "google/api/http.proto", "google/protobuf/descriptor.proto"}, names)
+            pool = reflection_test.load(descriptor_pool.DescriptorPool(), files)
+            rule = pool.FindExtensionByName("google.api.http")
+            self.assertEqual((rule.number, rule.message_type.full_name), (72295728, "google.api.HttpRule"))
+            query = client.pb.ExtensionRequest(containing_type="google.protobuf.MethodOptions", extension_number=72295728)
+            self.assertEqual(client.files(file_containing_extension=query)[0].name, "google/api/annotations.proto")
+
+    def test_bundles(self):
+        folder = harness.work_folder("bundle")
+        answer = self.server.mica("build", str(SERVICES / "mapping"), "--out", str(folder / "m.mica"))
+        self.assertEqual(answer.returncode, 0, answer.stderr)
+        answer = self.server.mica("run", str(folder / "m.mica"), "--name", "packed")
+        self.assertEqual(answer.returncode, 0, answer.stderr)
+        self.assertEqual(self.server.http("GET", "/packed/Mapping/Read?id=7").json, {"id": "7"})
 
     def test_describe(self):
         text = self.server.mica("describe", "mapping", "told").stdout
