@@ -40,11 +40,12 @@ struct space {
 struct door_view {
     const char *name;
     struct route_slot *slot;
-    struct route_table *table;    // held; see route_slot_view
-    struct map spaces;            // namespace -> struct space *, made from `table`
-    struct space *last_space;     // the one that was asked for last, of `spaces`
-    struct route_memo last_route; // of `table`
-    uint32_t unrouted;            // the series of calls that no route answers
+    struct route_table *table;        // held; see route_slot_view
+    struct map spaces;                // namespace -> struct space *, made from `table`
+    struct space *last_space;         // the one that was asked for last, of `spaces`
+    struct route_memo last_route;     // of `table`
+    struct route_http_memo last_http; // the same of requests over HTTP
+    uint32_t unrouted;                // the series of calls that no route answers
 };
 
 struct peer_entry {
@@ -130,10 +131,10 @@ struct call {
     bool transcoded;         // the caller speaks JSON and the service does not
     uint32_t wire_weight;    // what the last ITEM weighed as it came from the service
     bool requested, headed, answered;
-    bool gzip;            // gRPC: the head of the answer says that messages may be compressed
-    bool request_ended;   // the service knows that the request is complete
-    uint8_t body_kind;    // gateway.c: what the body is
-    bool mapped;          // gateway_map.c: the (first) message is not just the body
+    bool gzip;                  // gRPC: the head of the answer says that messages may be compressed
+    bool request_ended;         // the service knows that the request is complete
+    uint8_t body_kind;          // gateway.c: what the body is
+    bool mapped;                // gateway_map.c: the (first) message is not just the body
     struct route_param *params; // and the variables of its path, owned; NULL: none
     size_t param_count;
     int refusal;          // gateway_page.c: the HTTP status of a refused request

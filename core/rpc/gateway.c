@@ -96,9 +96,22 @@ static void refuse_unrouted(struct request *r, const struct route_query *q) {
     buf_free(&allow);
 }
 
+// An endpoint that is found by method and path alone, as most are.
+static void remember(struct request *r) {
+    const struct route_table *table = r->view->table;
+    bool plain = r->route->kind == ROUTE_ENDPOINT && r->param_count == 0 &&
+                 r->head.version.n == 0 && !table->hosts;
+    if (plain)
+        route_remember_http(&r->view->last_http, r->route, r->ns, r->stream->method, r->path);
+}
+
 // Fills r->route and r->params. False: the request is answered.
 static bool find_route(struct request *r) {
     struct rpc_loop *at = r->at;
+    r->params = at->params;
+    if (r->head.version.n == 0)
+        r->route = route_recall_http(&r->view->last_http, r->ns, r->stream->method, r->path);
+    if (r->route != NULL) return true;
     if (!head_namespace_valid(r->ns)) {
         gateway_refuse(r, 400, STATUS_INVALID_ARGUMENT,
                        "the namespace must match [a-z0-9][a-z0-9-]{0,62}");
@@ -119,9 +132,9 @@ static bool find_route(struct request *r) {
                             .method = r->stream->method,
                             .host = r->stream->authority,
                             .version = r->head.version};
-    r->params = at->params;
     r->route = route_match(r->view->table, &q, at->params, &r->param_count);
     if (r->route == NULL) refuse_unrouted(r, &q);
+    if (r->route != NULL) remember(r);
     return r->route != NULL;
 }
 

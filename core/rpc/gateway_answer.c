@@ -85,8 +85,8 @@ struct blob *gateway_answer(const struct call *c, struct blob *take_body) {
     struct buf scratch = {0};
     struct str value;
     bool found = find_member(blob_str(take_body), field, &scratch, &value);
-    struct blob *answer = found ? blob_new(value.p, value.n)
-                                : absent(field, c->encoding.json_int64_number);
+    struct blob *answer =
+        found ? blob_new(value.p, value.n) : absent(field, c->encoding.json_int64_number);
     buf_free(&scratch);
     blob_drop(take_body);
     return answer;

@@ -28,7 +28,8 @@ bool gateway_map_begin(struct call *c, const struct request *r) {
     for (size_t i = 0; i < r->param_count; i++) {
         struct str value = r->params[i].value;
         if (value.n > 0) memcpy(to, value.p, value.n);
-        c->params[i] = (struct route_param){r->params[i].name, {to, value.n}}; // the route keeps names
+        c->params[i] =
+            (struct route_param){r->params[i].name, {to, value.n}}; // the route keeps names
         to += value.n;
     }
     return true;
@@ -94,8 +95,8 @@ static int map_wire(const struct call *c, struct str body, bool whole, struct bu
 
 // ---- JSON
 
-static int map_body(struct call *c, struct pb_form *f, struct str body, bool whole,
-                    struct buf *out, struct err *err) {
+static int map_body(struct call *c, struct pb_form *f, struct str body, bool whole, struct buf *out,
+                    struct err *err) {
     const struct pb_field *field = whole ? NULL : c->route->body;
     struct str under = field == NULL ? str_of("") : field->name;
     if (!whole && field == NULL && body.n > 0)
@@ -119,8 +120,7 @@ static int map_body(struct call *c, struct pb_form *f, struct str body, bool who
     return rc < 0 ? rc : pb_form_write(f, under, body, out);
 }
 
-static int map_json(struct call *c, struct str body, bool whole, struct buf *out,
-                    struct err *err) {
+static int map_json(struct call *c, struct str body, bool whole, struct buf *out, struct err *err) {
     struct pb_form *f = pb_form_new(c->route->method->input, err);
     if (f == NULL) return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for the request");
     int rc = add_params(f, c);

@@ -252,7 +252,8 @@ struct blob *value_encode(struct vm *vm, lua_State *L, int index, struct pb_lua 
     out->n = 0;
     out->failed = false;
     if (form.encoding == MSG_JSON) {
-        struct pb_json_style style = {.camel = form.json_camel, .no_defaults = form.json_compact,
+        struct pb_json_style style = {.camel = form.json_camel,
+                                      .no_defaults = form.json_compact,
                                       .int64_number = form.json_int64_number};
         status = pb_lua_to_json(codec, L, index, type, &style, out, err);
     } else {
