@@ -165,11 +165,35 @@ void http_shutdown(struct http_session *h) {
 
 // ---- streams
 
+bool http_add_header(struct http_stream *s, const char *name, struct str value) {
+    struct stream *st = stream_of(s);
+    assert(s->session->server && !st->responded);
+    struct added_header *added = (void *)stream_alloc(st, sizeof *added);
+    if (added == NULL) return false;
+    *added = (struct added_header){st->added, {str_of(name), value}};
+    st->added = added;
+    return true;
+}
+
+// *headers and what was added, as one list in the stream's memory.
+static bool join_added(struct stream *st, const struct http_header **headers, size_t *count) {
+    size_t n = *count;
+    for (const struct added_header *a = st->added; a != NULL; a = a->next) n++;
+    struct http_header *all = (void *)stream_alloc(st, n * sizeof *all);
+    if (all == NULL) return false;
+    if (*count > 0) memcpy(all, *headers, *count * sizeof *all);
+    *headers = all;
+    *count = n;
+    for (const struct added_header *a = st->added; a != NULL; a = a->next) all[--n] = a->header;
+    return true;
+}
+
 int http_respond(struct http_stream *s, int status, const struct http_header *headers, size_t count,
                  bool end) {
     struct stream *st = stream_of(s);
     if (st->reset) return -STATUS_CANCELLED;
     if (st->responded || !s->session->server) return -STATUS_FAILED_PRECONDITION;
+    if (st->added != NULL && !join_added(st, &headers, &count)) return -STATUS_RESOURCE_EXHAUSTED;
     if (status < 200 || status > 599 || !headers_sound(headers, count))
         return -STATUS_INVALID_ARGUMENT;
     st->no_body = st->is_head || status == 204 || status == 304;
@@ -190,6 +214,7 @@ int http_upgrade(struct http_stream *s, const struct http_header *headers, size_
     int rc = s->session->ops->upgrade(st, headers, count);
     if (rc < 0) return rc;
     st->responded = st->upgraded = true;
+    s->status = 101;
     touch(s->session);
     return 0;
 }
@@ -213,13 +238,17 @@ int http_send(struct http_stream *s, struct str bytes) {
 }
 
 int http_send_blob(struct http_stream *s, struct blob *take) {
+    return http_send_part(s, take, 0, blob_str(take).n);
+}
+
+int http_send_part(struct http_stream *s, struct blob *take, size_t from, size_t n) {
     struct stream *st = stream_of(s);
     int rc = may_send(st);
     if (rc != 0) {
         blob_drop(take);
         return rc < 0 ? rc : 0;
     }
-    if (!stream_queue_blob(st, take)) return -STATUS_RESOURCE_EXHAUSTED;
+    if (!stream_queue_part(st, take, from, n)) return -STATUS_RESOURCE_EXHAUSTED;
     s->session->ops->queued(st);
     touch(s->session);
     return 0;
@@ -289,4 +318,11 @@ void http_consume(struct http_stream *s, size_t bytes) {
 void http_keep(struct http_stream *s, size_t bytes) {
     const struct session_ops *ops = s->session->ops;
     give_back(stream_of(s), bytes, ops->keep == NULL ? ops->consume : ops->keep);
+}
+
+void http_keep_end(struct http_stream *s) {
+    const struct session_ops *ops = s->session->ops;
+    if (ops->keep_end == NULL) return;
+    ops->keep_end(stream_of(s));
+    touch(s->session);
 }

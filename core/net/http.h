@@ -48,7 +48,7 @@ struct http_stream {
     struct http_header *trailers; // received after the body, if any
     size_t trailer_count;
     struct str upgrade;     // what the request wants to become, a GET: "websocket"; empty: nothing
-    int status;             // client side: of the response
+    int status;             // client side: of the response; server side: 101 when upgraded
     int64_t content_length; // -1 when not given
     bool remote_ended;      // the peer has sent all
     // Client side, in `closed` with HTTP_CLOSE_PEER: it was reset with this HTTP/2 error code, by the peer or because of
@@ -131,9 +131,14 @@ struct http_stream *http_request(struct http_session *h, struct str method, stru
                                  struct str authority, struct str path,
                                  const struct http_header *headers, size_t count, bool end,
                                  void *user);
+// Server side, before http_respond: the head of the answer gets this header as well, whoever makes it. Both must live as long as
+// the stream. False: no memory.
+bool http_add_header(struct http_stream *s, const char *name, struct str value);
 int http_send(struct http_stream *s, struct str bytes); // copies
 int http_send_blob(struct http_stream *s,
                    struct blob *take); // takes the reference, also when it fails
+// The same for `n` bytes of it from `from` on.
+int http_send_part(struct http_stream *s, struct blob *take, size_t from, size_t n);
 size_t http_queued(const struct http_stream *s);
 // Ends our side. Trailers go out on HTTP/2, and on HTTP/1.1 when the body is chunked.
 int http_finish(struct http_stream *s, const struct http_header *trailers, size_t count);
@@ -147,3 +152,5 @@ void http_consume(struct http_stream *s, size_t bytes);
 // As http_consume, for bytes that are kept until the request is answered: where a connection has very many of them under
 // way, its streams wait for each other.
 void http_keep(struct http_stream *s, size_t bytes);
+void http_keep_end(
+    struct http_stream *s); // they are not kept any more; the head of an answer says so too

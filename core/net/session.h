@@ -30,6 +30,7 @@ struct session_ops {
     void (*reset)(struct stream *st, uint32_t code);
     void (*consume)(struct stream *st, size_t bytes);
     void (*keep)(struct stream *st, size_t bytes); // NULL: as consume
+    void (*keep_end)(struct stream *st);           // with `keep`
 };
 
 struct http_session {
@@ -68,6 +69,12 @@ struct chunk {
     size_t from, to, cap;
 };
 
+// A header that the answer will have, see http_add_header; the newest comes first.
+struct added_header {
+    struct added_header *next;
+    struct http_header header;
+};
+
 struct stream {
     struct http_stream s; // first: an http_stream is a stream
     struct stream *next, *prev;
@@ -95,6 +102,7 @@ struct stream {
     size_t unconsumed; // reported by `data` and not yet given back
     size_t queued;     // bytes of body that wait
     struct chunk *first, *last;
+    struct added_header *added;
     struct http_header *out_trailers;
     size_t out_trailer_count;
     struct arena_block *blocks;
@@ -129,6 +137,7 @@ bool stream_add_header(struct stream *st, bool trailer, struct str name,
                        struct str value); // keeps the slices
 bool stream_queue(struct stream *st, struct str bytes);
 bool stream_queue_blob(struct stream *st, struct blob *take);
+bool stream_queue_part(struct stream *st, struct blob *take, size_t from, size_t n);
 void stream_dequeue(struct stream *st, struct buf *out, size_t n); // n is at most st->queued
 
 bool header_is_connection(struct str name); // a header of the connection, which is the session's

@@ -256,6 +256,7 @@ void call_request(struct call *c, struct blob *take_body) {
     m->method = c->route->method;
     m->contract = pb_pool_hold(c->route->pool);
     m->drop_contract = drop_pool;
+    m->streams = c->streams;
     m->sent_at = loop_now(c->at->loop);
     c->requested = true;
     int rc = port_send(c->route->port, m);
@@ -313,6 +314,10 @@ int call_item(struct intake *in, struct blob *take) {
 }
 
 static void on_credit(struct call *c, const struct message *m) {
+    if (c->form->credit != NULL) {
+        c->form->credit(c, m->credit);
+        return;
+    }
     struct err err = {0};
     int rc = intake_credit(&c->intake, c->stream, m->credit, &err);
     if (rc < 0) {
@@ -362,15 +367,16 @@ void call_deliver(struct loop *loop, struct message *take) {
         message_delete(take);
         return;
     }
+    const struct pb_method *method = c->route->method; // NULL: raw HTTP
     switch (take->kind) {
     case MSG_HEADERS:
         if (!c->headed) c->form->headers(c, take);
         break;
     case MSG_ITEM:
-        if (c->route->method->server_streaming) c->form->item(c, take);
+        if (method == NULL || method->server_streaming) c->form->item(c, take);
         break;
     case MSG_CREDIT:
-        if (c->route->method->client_streaming) on_credit(c, take);
+        if (method == NULL || method->client_streaming) on_credit(c, take);
         break;
     case MSG_RESPONSE:
         c->requested = false;

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "rpc/door.h"
+#include "rpc/grpc_web.h"
 #include "rpc/head.h"
 #include "rpc/headers.h"
 #include "rpc/intake.h"
@@ -87,6 +88,7 @@ struct rpc_server {
     struct rpc_door doors[DOORS];
     struct blob *empty_object; // "{}"
     struct route metrics;      // where /metrics is answered
+    struct blob *origins;      // which may read what any service answers, see cors.h
     atomic_int uncounted;      // calls under way that have no series: scrapes
     pthread_mutex_t lock;      // of `dials`
     struct dial *dials;
@@ -100,6 +102,8 @@ struct call_form {
     void (*end)(struct call *c);    // the request is here as a whole
     void (*headers)(struct call *c, struct message *m);
     void (*item)(struct call *c, struct message *m);
+    void (*credit)(struct call *c,
+                   uint32_t credit); // the service takes more of the body; NULL: intake.h
     void (*response)(struct call *c, struct message *m);
     void (*draining)(struct call *c); // the connection takes nothing new; may be NULL
     // Ends a call that the front door itself ends; `fault` may be NULL. `pushback`: the caller may try again soon.
@@ -133,18 +137,22 @@ struct call {
     bool requested, headed, answered;
     bool gzip;                  // gRPC: the head of the answer says that messages may be compressed
     bool request_ended;         // the service knows that the request is complete
+    bool streams;               // raw HTTP: the body goes as ITEMs
     uint8_t body_kind;          // gateway.c: what the body is
     bool mapped;                // gateway_map.c: the (first) message is not just the body
     struct route_param *params; // and the variables of its path, owned; NULL: none
     size_t param_count;
     int refusal;          // gateway_page.c: the HTTP status of a refused request
     int refusal_status;   // and what it counts as
-    struct buf body;      // of a request over HTTP
+    struct buf body;      // of a request over HTTP; where it streams, what the service has no room for yet
     struct buf texts;     // gateway_parts.c: the parts of a form, until it is a message
     struct blob *leading; // metadata that waits for the head of the answer (gateway)
     struct blob *message; // the one message of a unary gRPC request
     struct intake intake; // of who sends many messages
     uint32_t uncredited;  // bytes of ITEMs that the service has had no credit for yet
+    // gRPC-Web: of a request that is text, and how the answer goes (enum grpc_web).
+    struct grpc_web_text text;
+    uint8_t web;
 };
 
 // A request whose head is being looked at.
@@ -163,6 +171,7 @@ struct request {
     size_t param_count;
     const char
         *allow; // to be refused with 405: the methods for its path; NULL or "": the usual ones
+    bool varies, readable; // cors.c: what the answer says already
 };
 
 // ---- call.c
@@ -218,6 +227,8 @@ struct blob *peer_of(struct rpc_loop *at, struct conn *conn); // held for the ca
 
 // ---- grpc_server.c, gateway.c
 void grpc_head(struct request *r);
+// The route of a gRPC path, at either door; r->view becomes the one that has it. NULL: there is none.
+const struct route *grpc_route(struct request *r);
 void gateway_head(struct request *r);
 
 // ---- gateway_answer.c

@@ -7,15 +7,16 @@
 // (gateway_socket.c).
 #include "rpc/gateway.h"
 #include "msg/metadata.h"
+#include "rpc/cors.h"
 
 // ---- unary calls
 
 struct gateway_error gateway_error_of(const struct call *c, int http, const struct msg_fault *fault,
                                       char id[ID_MAX]) {
-    bool named = fault != NULL && fault->id != NULL && fault->id->n > 0;
+    struct str name = blob_str(fault == NULL ? NULL : fault->id);
     return (struct gateway_error){.http = http,
-                                  .id = named ? blob_str(fault->id) : gateway_id(id, c->route),
-                                  .detail = fault == NULL ? str_of("") : blob_str(fault->text),
+                                  .id = name.n > 0 ? name : gateway_id(id, c->route),
+                                  .detail = blob_str(fault == NULL ? NULL : fault->text),
                                   .request_id = c->context->request_id};
 }
 
@@ -43,7 +44,7 @@ static void on_response(struct call *c, struct message *m) {
         c->leading = NULL;
     }
     if (m->status != STATUS_OK) {
-        gateway_end_error(c, status_http(m->status), m->status, m->fault, m, false);
+        gateway_end_error(c, gateway_http(m->status, m->fault), m->status, m->fault, m, false);
         return;
     }
     bool proto = c->encoding.encoding == MSG_PROTO;
@@ -105,13 +106,38 @@ static void remember(struct request *r) {
         route_remember_http(&r->view->last_http, r->route, r->ns, r->stream->method, r->path);
 }
 
+// Of the path that was normalized last.
+static struct route_query query_of(const struct request *r, struct str method) {
+    return (struct route_query){.ns = r->ns,
+                                .clean = buf_str(&r->at->clean),
+                                .normal = buf_str(&r->at->normal),
+                                .method = method,
+                                .host = r->stream->authority,
+                                .version = r->head.version};
+}
+
+const struct route *gateway_look(struct request *r, struct str method) {
+    struct rpc_loop *at = r->at;
+    if (!head_namespace_valid(r->ns)) return NULL;
+    const struct route *route = NULL;
+    if (r->view == &at->views[DOOR_API] && route_normalize(r->path, &at->clean, &at->normal) == 0) {
+        struct route_query q = query_of(r, method);
+        size_t count;
+        route = route_match(r->view->table, &q, at->params, &count);
+    }
+    return route != NULL ? route : grpc_route(r);
+}
+
 // Fills r->route and r->params. False: the request is answered.
 static bool find_route(struct request *r) {
     struct rpc_loop *at = r->at;
     r->params = at->params;
     if (r->head.version.n == 0)
         r->route = route_recall_http(&r->view->last_http, r->ns, r->stream->method, r->path);
-    if (r->route != NULL) return true;
+    if (r->route != NULL) {
+        cors_answer(r);
+        return true;
+    }
     if (!head_namespace_valid(r->ns)) {
         gateway_refuse(r, 400, STATUS_INVALID_ARGUMENT,
                        "the namespace must match [a-z0-9][a-z0-9-]{0,62}");
@@ -126,16 +152,16 @@ static bool find_route(struct request *r) {
             "the path is malformed: it may hold no NUL, no encoded slash and only UTF-8");
         return false;
     }
-    struct route_query q = {.ns = r->ns,
-                            .clean = buf_str(&at->clean),
-                            .normal = buf_str(&at->normal),
-                            .method = r->stream->method,
-                            .host = r->stream->authority,
-                            .version = r->head.version};
+    struct route_query q = query_of(r, r->stream->method);
+    r->params = at->params;
     r->route = route_match(r->view->table, &q, at->params, &r->param_count);
-    if (r->route == NULL) refuse_unrouted(r, &q);
-    if (r->route != NULL) remember(r);
-    return r->route != NULL;
+    if (r->route == NULL) {
+        refuse_unrouted(r, &q);
+        return false;
+    }
+    remember(r);
+    cors_answer(r);
+    return true;
 }
 
 // A caller's stream is lines of JSON. False: the request is answered.
@@ -243,7 +269,7 @@ void gateway_head(struct request *r) {
     }
     switch (r->route->kind) { // who answers
     case ROUTE_ENDPOINT: endpoint_head(r, account); return;
-    case ROUTE_HANDLER:
+    case ROUTE_HANDLER: gateway_web_head(r, account); return;
     case ROUTE_FORWARD:
         gateway_refuse(r, 501, STATUS_UNIMPLEMENTED, "raw HTTP is not answered by this version");
         return;

@@ -10,6 +10,7 @@
 //   gateway_stream.c   answers of many messages, as newline-delimited JSON
 //   gateway_events.c   and as server-sent events
 //   gateway_socket.c   WebSocket
+//   gateway_web.c      raw HTTP: functions of services that answer themselves
 //   gateway_page.c     whole answers, errors, and the door's own pages
 //
 // All on the loop's thread.
@@ -31,6 +32,12 @@ enum body_kind {
 };
 
 // ---- gateway.c
+// The route that a request by this method will get, for a preflight; NULL: there is none.
+const struct route *gateway_look(struct request *r, struct str method);
+// The HTTP status of a failure: the code's, or the one that the service has chosen.
+static inline int gateway_http(int status, const struct msg_fault *fault) {
+    return fault != NULL && fault->http != 0 ? fault->http : status_http(status);
+}
 // Ends a call whose answer has not begun with an error; `fault` and `m` (for its metadata) may be NULL.
 void gateway_end_error(struct call *c, int http, int status, const struct msg_fault *fault,
                        const struct message *m, bool pushback);
@@ -99,6 +106,9 @@ void gateway_socket_head(struct request *r, struct blob *account);
 extern const struct call_form GATEWAY_STREAM;
 void gateway_stream_break(struct call *c);   // memory has ended: breaks the answer off
 void gateway_stream_head(struct request *r); // answers HEAD
+
+// ---- gateway_web.c
+void gateway_web_head(struct request *r, struct blob *account);
 
 // ---- gateway_page.c
 bool gateway_fixed(

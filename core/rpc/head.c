@@ -47,7 +47,8 @@ static enum kind kind_of(struct str name) {
         return str_is(name, "sec-fetch-site") ? KIND_SITE : KIND_PLAIN;
     case 15: return str_is(name, "micro-namespace") ? KIND_OLD_NS : KIND_PLAIN;
     case 19: return str_is(name, "proxy-authorization") ? KIND_SECRET : KIND_PLAIN;
-    default: return KIND_PLAIN;
+    // A WebSocket's handshake, which may hold a token.
+    default: return str_starts(name, "sec-websocket-") ? KIND_SECRET : KIND_PLAIN;
     }
 }
 

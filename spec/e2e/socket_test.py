@@ -5,12 +5,15 @@
 import json
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
 import unittest
 
+import certificates
 import harness
+import raw_http2
 import raw_websocket
 from harness import EXAMPLES, SANITIZER, SERVICES, SLOW
 from raw_websocket import BINARY, CLOSE, PING, PONG, TEXT, frame
@@ -60,6 +63,12 @@ class Conversations(harness.Case):
             messages, code, _ = socket.end()
             self.assertEqual([json.loads(m)["number"] for m in messages], ["1", "2", "3"])
             self.assertEqual(code, 1000)
+        with self.open("/flow/count?to=2") as socket:  # the query is a part of the request
+            socket.send("")
+            self.assertEqual(len(socket.end()[0]), 2)
+        with self.open("/flow/count?to=2") as socket:
+            socket.send('{"to":3}')
+            self.assertEqual(len(socket.end()[0]), 3)
         with self.open("/flow/greet") as socket:
             socket.raw(frame(TEXT, '{"wait":20}') + frame(TEXT, "{}"))
             messages, code, reason = socket.end()
@@ -84,7 +93,7 @@ class Conversations(harness.Case):
             self.assertEqual(socket.headers["sec-websocket-protocol"], "mica.json")
             self.assertEqual(self.note(socket)["text"], "who are you")  # it speaks first
             socket.send('{"text":"Ada"}')
-            self.assertEqual(self.note(socket)["text"], "hello Ada")
+            self.assertEqual(self.note(socket)["text"], "hello Ada unmarked")
             self.assertEqual(socket.end()[1], 1000)
         with self.open("/flow/meet", Sec_WebSocket_Protocol="mica.proto") as socket:
             self.assertEqual(socket.receive().opcode, BINARY)
@@ -187,6 +196,12 @@ class Conversations(harness.Case):
                                f"ws://{self.server.api}/flow/echo"], capture_output=True, text=True, timeout=30 * SLOW)
         self.assertEqual(json.loads(done.stdout or "null"), [["1", "2"], "mica.json", 1000, True], done)
 
+    def test_metadata(self):
+        # The service sees the headers, but nothing of the handshake, in which a token may stand.
+        with self.open("/flow/meet", X_Mark="here", Sec_WebSocket_Protocol="secret, mica.json") as socket:
+            socket.send("")
+            self.assertEqual([json.loads(m)["text"] for m in socket.end()[0]], ["who are you", "hello nobody here", "no secrets"])
+
     def test_counted(self):
         def calls(code):
             page = self.server.http("GET", "/metrics").body.decode()
@@ -196,6 +211,37 @@ class Conversations(harness.Case):
             socket.send("")
             socket.end()
         self.assertEqual(calls("OK"), before + 1)
+
+
+class Http2(harness.Case):
+    """RFC 8441: WebSockets as streams of an HTTP/2 connection."""
+    services = [FLOW]
+
+    def test_conversation(self):
+        with raw_http2.connect(self.server.api) as connection:
+            self.assertTrue(connection.until(lambda: connection.settings.get(8) == 1))
+            first, second = (connection.connect("websocket", "/flow/echo", [("sec-websocket-version", "13")]) for _ in range(2))
+            connection.data(first, frame(TEXT, '{"number":1}'))
+            connection.data(second, frame(TEXT, '{"number":2}'))
+            for sid, number in ((first, 1), (second, 2)):
+                stream = connection.streams[sid]
+                answer = b'{"number":"%d","text":"","data":""}' % number
+                self.assertTrue(connection.until(lambda s=stream, a=answer: bytes(s.data) == b"\x81" + bytes([len(a)]) + a))
+                self.assertEqual(stream.header(":status"), "200")
+            connection.data(first, frame(TEXT))
+            self.assertTrue(connection.until(lambda: connection.streams[first].ended))
+            self.assertTrue(bytes(connection.streams[first].data).endswith(b"\x88\x02\x03\xe8"))
+            connection.end(second)  # gone without a close frame
+            self.assertTrue(connection.until(lambda: connection.streams[second].ended))
+
+    def test_refused(self):
+        with raw_http2.connect(self.server.api) as connection:
+            for protocol, fields, status in (("websocket", [], "426"), ("connect-udp", [], "405"),
+                                             ("websocket", [("sec-websocket-version", "13"), ("origin", "https://evil.example")],
+                                              "403")):
+                sid = connection.connect(protocol, "/flow/echo", fields)
+                self.assertTrue(connection.until(lambda s=sid: connection.streams[s].headers is not None))
+                self.assertEqual(connection.streams[sid].header(":status"), status)
 
 
 @unittest.skipIf(SANITIZER, "sanitizers keep memory that was freed")
@@ -253,6 +299,36 @@ class Heartbeats(harness.Case):
                 while True:
                     self.assertEqual(socket.receive().opcode, PING)
         self.assertLess(time.monotonic() - began, 3 * SLOW)
+
+
+class Elsewhere(unittest.TestCase):
+    """A service on another server, reached over gRPC; and TLS on the way to this one."""
+
+    def test_all(self):
+        authority = certificates.Authority()
+        own = authority.issue("/CN=localhost")
+        with harness.Server([FLOW]) as other, \
+             harness.Server([], ["--tls-cert", own.cert, "--tls-key", own.key], ca=authority.cert) as server:
+            done = server.mica("register", "flow", other.proxy, "--public", "--ttl", "1h")
+            self.assertEqual(done.returncode, 0, done)
+            context = ssl.create_default_context(cafile=authority.cert)
+
+            def open_socket(path):
+                return raw_websocket.open(server.api, path, timeout=20 * SLOW, context=context)
+
+            with open_socket("/flow/echo") as socket:
+                socket.send(json.dumps({"number": 7, "text": "x" * 100_000}))
+                self.assertEqual(len(json.loads(socket.receive().data)["text"]), 100_000)
+                socket.send('{"text":"fail:NOT_FOUND"}')
+                self.assertEqual(socket.end()[1], 4005)
+            with open_socket("/flow/echo") as socket:
+                socket.send(pb.Note(number=7).SerializeToString())
+                self.assertEqual(pb.Note.FromString(socket.receive().data).number, 7)
+            with open_socket("/flow/echo") as socket:
+                socket.send('{"numbre":7}')
+                self.assertEqual(socket.end()[1], 4003)
+            answer = server.http("POST", "/flow/sum", '{"text":"abc"}\n{"text":"d"}', {"Content-Type": "application/x-ndjson"})
+            self.assertEqual(answer.json, {"count": "2", "bytes": "4"})
 
 
 class Leaving(unittest.TestCase):

@@ -107,6 +107,13 @@ def grpc():
             yield bytes([limit, 3]) + data
 
 
+def grpc_web():
+    for text in (b"AAAAAAU=aGVsbG8=", b"AAAAAAVoZWxsbw==", b"AAAAAAA=", b"gAAAAA9ncnBjLXN0YXR1czogMA0K", b"QQ==QQ==QUI=", b"A", b"AA", b"AA=",
+                 b"====", b"A=AA", b"AAA\n", b"-_-_", b"\x80AAA", b""):
+        for piece in (0, 2, 15):
+            yield bytes([piece]) + text
+
+
 def http1():
     requests = [b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"POST /a?b=c HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
                 b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n",
@@ -207,8 +214,8 @@ def websocket():
             yield bytes([piece]) + data
 
 
-TARGETS = {f.__name__: f for f in (codec, json, bundle, grpc, http1, http2, head, path, log, websocket, template,
-                                  multipart, form)}
+TARGETS = {f.__name__: f for f in (codec, json, bundle, grpc, grpc_web, http1, http2, head, path, log, websocket,
+                                  template, multipart, form)}
 
 
 def main():

@@ -38,10 +38,11 @@ function Flow.Greet(_, req, stream)
   mica.sleep(req.wait)
 end
 
-function Flow.Meet(_, stream)
+function Flow.Meet(ctx, stream)
   stream:send { text = "who are you" }
   local note = stream:recv()
-  stream:send { text = "hello " .. (note and note.text or "nobody") }
+  stream:send { text = ("hello %s %s"):format(note and note.text or "nobody", ctx.metadata["x-mark"] or "unmarked") }
+  stream:send { text = ctx.metadata["sec-websocket-protocol"] or "no secrets" }
 end
 
 function Flow.Fail(_, req) error(errors.new(req.fail, "not today")) end
