@@ -142,9 +142,10 @@ struct call {
     bool mapped;                // gateway_map.c: the (first) message is not just the body
     struct route_param *params; // and the variables of its path, owned; NULL: none
     size_t param_count;
-    int refusal;          // gateway_page.c: the HTTP status of a refused request
-    int refusal_status;   // and what it counts as
-    struct buf body;      // of a request over HTTP; where it streams, what the service has no room for yet
+    int refusal;        // gateway_page.c: the HTTP status of a refused request
+    int refusal_status; // and what it counts as
+    struct buf
+        body; // of a request over HTTP; where it streams, what the service has no room for yet
     struct buf texts;     // gateway_parts.c: the parts of a form, until it is a message
     struct blob *leading; // metadata that waits for the head of the answer (gateway)
     struct blob *message; // the one message of a unary gRPC request

@@ -153,7 +153,6 @@ static bool find_route(struct request *r) {
         return false;
     }
     struct route_query q = query_of(r, r->stream->method);
-    r->params = at->params;
     r->route = route_match(r->view->table, &q, at->params, &r->param_count);
     if (r->route == NULL) {
         refuse_unrouted(r, &q);
