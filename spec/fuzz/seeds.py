@@ -214,8 +214,8 @@ def websocket():
             yield bytes([piece]) + data
 
 
-TARGETS = {f.__name__: f for f in (codec, json, bundle, grpc, grpc_web, http1, http2, head, path, log, websocket,
-                                  template, multipart, form)}
+TARGETS = {f.__name__: f for f in (codec, json, bundle, grpc, grpc_web, http1, http2, head, path, log, websocket, template,
+                                   multipart, form)}
 
 
 def main():
