@@ -41,11 +41,12 @@ struct space {
 struct door_view {
     const char *name;
     struct route_slot *slot;
-    struct route_table *table;    // held; see route_slot_view
-    struct map spaces;            // namespace -> struct space *, made from `table`
-    struct space *last_space;     // the one that was asked for last, of `spaces`
-    struct route_memo last_route; // of `table`
-    uint32_t unrouted;            // the series of calls that no route answers
+    struct route_table *table;        // held; see route_slot_view
+    struct map spaces;                // namespace -> struct space *, made from `table`
+    struct space *last_space;         // the one that was asked for last, of `spaces`
+    struct route_memo last_route;     // of `table`
+    struct route_http_memo last_http; // the same of requests over HTTP
+    uint32_t unrouted;                // the series of calls that no route answers
 };
 
 struct peer_entry {
