@@ -18,13 +18,13 @@ const struct http_limits HTTP_LIMITS = {
     .connection_window = 4 * 1024 * 1024,
 };
 
-bool str_is_nocase(struct str s, const char *lower) {
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
+bool bytes_are_nocase(const char *p, const char *lower, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        char c = p[i];
         if (c >= 'A' && c <= 'Z') c = (char)(c + 32);
-        if (c != lower[i] || c == '\0') return false;
+        if (c != lower[i]) return false;
     }
-    return lower[s.n] == '\0';
+    return true;
 }
 
 bool number_parse(struct str s, int64_t *out) {

@@ -17,10 +17,12 @@ static bool skip_header(struct str name) { return header_is_connection(name); }
 
 static void put_header(struct buf *out, struct str name, struct str value) {
     if (!buf_reserve(out, name.n + value.n + 4)) return;
-    buf_append_str(out, name);
-    buf_append(out, ": ", 2);
-    buf_append_str(out, value);
-    buf_append(out, "\r\n", 2);
+    char *p = buf_p(out) + out->n;
+    memcpy(p, name.p, name.n);
+    memcpy(p + name.n, ": ", 2);
+    if (value.n > 0) memcpy(p + name.n + 2, value.p, value.n);
+    memcpy(p + name.n + 2 + value.n, "\r\n", 2);
+    out->n += name.n + value.n + 4;
 }
 
 void http1_put_header(struct buf *out, const struct http_header *header) {

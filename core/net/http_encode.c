@@ -52,14 +52,14 @@ static bool has_token(struct str list, const char *word) {
 }
 
 struct answer {
-    bool worth;     // its type is
-    bool forbidden; // encoded already, a part of something, or no-transform
-    bool varies;    // says so already
-    int64_t length; // -1: not known
+    struct str type; // content-type
+    bool forbidden;  // encoded already, a part of something, or no-transform
+    bool varies;     // says so already
+    int64_t length;  // -1: not known
 };
 
 static struct answer look(const struct http_header *headers, size_t count) {
-    struct answer a = {.length = -1};
+    struct answer a = {.type = {"", 0}, .length = -1};
     for (size_t i = 0; i < count; i++) {
         struct str name = headers[i].name;
         struct str value = headers[i].value;
@@ -68,7 +68,9 @@ static struct answer look(const struct http_header *headers, size_t count) {
             a.varies |= str_is_nocase(name, "vary") &&
                         (has_token(value, "accept-encoding") || has_token(value, "*"));
             break;
-        case 12: a.worth |= str_is_nocase(name, "content-type") && encoding_worth(value); break;
+        case 12:
+            if (str_is_nocase(name, "content-type")) a.type = value;
+            break;
         case 13:
             a.forbidden |=
                 str_is_nocase(name, "content-range") ||
@@ -156,12 +158,10 @@ static bool encoded_list(struct stream *st, const struct http_header *from, size
 int answer_begin(struct stream *st, int status, const struct http_header **headers, size_t *count,
                  bool end) {
     struct http_session *h = st->s.session;
-    bool coding = h->limits.compress_min > 0 && h->encoders != NULL;
-    struct answer a = {0};
-    if (coding) a = look(*headers, *count);
+    if (h->limits.compress_min == 0 || h->encoders == NULL) return 0;
+    struct answer a = look(*headers, *count);
     bool long_enough = a.length < 0 || (uint64_t)a.length >= h->limits.compress_min;
-    bool worth = a.worth && !a.forbidden && long_enough;
-    if (!worth) return 0;
+    if (a.forbidden || !long_enough || !encoding_worth(a.type)) return 0;
     enum encoding which = choose(st, status, &a, end);
     if (which != ENCODING_NONE && !encoder_begin(st, which)) which = ENCODING_NONE;
     struct http_header *list = (void *)stream_alloc(st, (*count + EXTRA) * sizeof *list);

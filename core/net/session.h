@@ -197,5 +197,8 @@ bool header_value_sound(struct str value);  // no CR, LF, NUL or other control
 bool headers_sound(const struct http_header *headers,
                    size_t count); // names are tokens, values are sound
 bool header_token_char(unsigned char c);
-bool str_is_nocase(struct str s, const char *lower);
+bool bytes_are_nocase(const char *p, const char *lower, size_t n);
+static inline bool str_is_nocase(struct str s, const char *lower) {
+    return s.n == strlen(lower) && bytes_are_nocase(s.p, lower, s.n);
+}
 bool number_parse(struct str s, int64_t *out); // digits only, 0 to 2^63-1

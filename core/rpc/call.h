@@ -74,8 +74,8 @@ struct rpc_loop { // what rpc keeps for a loop; loop->user
     struct call *packed_first, *packed_last; // grpc_packed.c's, as the next ones: calls that wait
     struct loop_task packed_task;
     bool packed_posted;
-    int64_t warned_at;                           // log lines about refusals: one a second
-    unsigned warnings;                           // not written since
+    int64_t warned_at; // log lines about refusals: one a second
+    unsigned warnings; // not written since
 };
 
 struct rpc_door { // a door's `user`
@@ -96,7 +96,7 @@ struct rpc_server {
     struct access_log *access; // NULL: none is kept
     rpc_ready ready;           // for /health/ready; NULL: always
     void *ready_user;
-    pthread_mutex_t lock;      // of `dials`
+    pthread_mutex_t lock; // of `dials`
     struct dial *dials;
     atomic_uint next_dial;
 };
@@ -157,8 +157,8 @@ struct call {
     struct intake intake; // of who sends many messages
     size_t unpacked;      // grpc_packed.c's, as the next ones: bytes that its message unfolded to
     struct call *packed_next, *packed_prev;
-    bool packed_waits; // in the list of its loop
-    uint32_t uncredited;  // bytes of ITEMs that the service has had no credit for yet
+    bool packed_waits;   // in the list of its loop
+    uint32_t uncredited; // bytes of ITEMs that the service has had no credit for yet
     // gRPC-Web: of a request that is text, and how the answer goes (enum grpc_web).
     struct grpc_web_text text;
     uint8_t web;

@@ -134,7 +134,8 @@ int gateway_send_whole(struct http_stream *s, int status, const struct headers *
 void gateway_put_text(struct buf *out, struct str text); // a JSON string of any bytes
 
 // ---- health_page.c
-bool health_page(struct request *r); // GET /health, /health/live, /health/ready; false: it is none of them
+bool health_page(
+    struct request *r); // GET /health, /health/live, /health/ready; false: it is none of them
 
 // ---- metrics_page.c
 void metrics_page(struct request *r); // GET /metrics
