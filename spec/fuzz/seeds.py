@@ -197,7 +197,7 @@ def websocket():
             yield bytes([piece]) + data
 
 
-TARGETS = {f.__name__: f for f in (codec, json, bundle, grpc, http1, http2, head, path, log, websocket)}
+TARGETS = {f.__name__: f for f in (codec, json, bundle, grpc, http1, http1_client, http2, head, path, log, websocket)}
 
 
 def main():
