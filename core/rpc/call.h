@@ -28,6 +28,8 @@
 
 struct call;
 struct dial;
+struct forward;
+struct forward_call;
 struct rpc_loop;
 
 // What a loop knows of a namespace at a door.
@@ -87,8 +89,9 @@ struct rpc_server {
     struct blob *empty_object; // "{}"
     struct route metrics;      // where /metrics is answered
     atomic_int uncounted;      // calls under way that have no series: scrapes
-    pthread_mutex_t lock;      // of `dials`
+    pthread_mutex_t lock;      // of `dials` and `forwards`
     struct dial *dials;
+    struct forward *forwards;
     atomic_uint next_dial;
 };
 
@@ -101,6 +104,8 @@ struct call_form {
     void (*item)(struct call *c, struct message *m);
     void (*response)(struct call *c, struct message *m);
     void (*draining)(struct call *c); // the connection takes nothing new; may be NULL
+    void (*writable)(struct call *c); // may be NULL: more of the answer can be queued
+    void (*closed)(struct call *c);   // may be NULL: the stream has ended, the call is about to
     // Ends a call that the front door itself ends; `fault` may be NULL. `pushback`: the caller may try again soon.
     void (*fail)(struct call *c, int status, const struct msg_fault *fault, bool pushback);
 };
@@ -137,7 +142,8 @@ struct call {
     struct blob *leading; // metadata that waits for the head of the answer (gateway)
     struct blob *message; // the one message of a unary gRPC request
     struct intake intake; // of who sends many messages
-    uint32_t uncredited;  // bytes of ITEMs that the service has had no credit for yet
+    struct forward_call *forward; // forward.c
+    uint32_t uncredited;          // bytes of ITEMs that the service has had no credit for yet
 };
 
 // A request whose head is being looked at.
@@ -218,3 +224,6 @@ void socket_delete(struct socket *s); // NULL: nothing
 
 // ---- dial.c
 void dials_release(struct rpc_server *s); // the loops have stopped
+
+// ---- forward_port.c
+void forwards_release(struct rpc_server *s); // as well

@@ -218,8 +218,8 @@ void gateway_head(struct request *r) {
     }
     switch (r->route->kind) { // who answers
     case ROUTE_ENDPOINT: endpoint_head(r, account); return;
+    case ROUTE_FORWARD: forward_head(r, account); return;
     case ROUTE_HANDLER:
-    case ROUTE_FORWARD:
         gateway_refuse(r, 501, STATUS_UNIMPLEMENTED, "raw HTTP is not answered by this version");
         return;
     }

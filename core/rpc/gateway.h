@@ -79,5 +79,8 @@ int gateway_send_error(struct rpc_loop *at, struct http_stream *s, const struct 
 int gateway_send(struct rpc_loop *at, struct http_stream *s, const char *content_type,
                  struct blob *take_body, const struct blob *leading, const struct blob *trailing);
 
+// ---- forward.c
+void forward_head(struct request *r, struct blob *account); // an HTTP service elsewhere
+
 // ---- metrics_page.c
 void metrics_page(struct request *r); // GET /metrics

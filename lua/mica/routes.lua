@@ -46,10 +46,10 @@ function routes.follow(options)
 
   local function add(all, taken, found)
     for _, route in ipairs(found) do
-      local key = route.namespace .. "\0" .. route.path
+      local key = route.namespace .. "\0" .. (route.path or route.template)
       if taken[key] then
         mica.log.warn("two services answer the same path; the first keeps it",
-          { path = route.path, first = taken[key], second = route.service })
+          { path = route.path or route.template, first = taken[key], second = route.service })
       else
         taken[key] = route.service
         table.insert(all, route)

@@ -7,7 +7,17 @@ local routes = require "mica.routes"
 
 local sync
 
+-- Everything under the name of a service that speaks HTTP elsewhere.
+local function forward(service)
+  local prefix = "/" .. service.name:gsub("%.", "/")
+  return {
+    namespace = service.namespace, kind = "FORWARD", template = prefix .. "/**", method = "*", prefix = prefix,
+    service = service.name, version = service.version, endpoint = "*", public = service.http.public,
+  }
+end
+
 local function compile(service)
+  if service.http then return { forward(service) } end
   local list = {}
   for _, endpoint in ipairs(service.endpoints) do
     local found, prefix = paths.of(service.name, endpoint.name)
