@@ -128,7 +128,8 @@ bool http_headers_too_long(const struct http_stream *s);
 int http_respond(struct http_stream *s, int status, const struct http_header *headers, size_t count,
                  bool end);
 // Answers a request with `upgrade` by what it wants to become (101, or 200 to RFC 8441's CONNECT): from here on `data` and
-// http_send carry its bytes, both ways until http_finish or the peer's end. Within the `head` event only.
+// http_send carry its bytes, both ways until http_finish or the peer's end. On HTTP/1.1 `end`
+// is told of the request when this comes later than its `head`.
 int http_upgrade(struct http_stream *s, const struct http_header *headers, size_t count);
 // Client side: begins a request. NULL when no stream can be opened (limit of the peer, shutdown, memory), or when the version
 // cannot write it. HTTP/1: a body without a given content-length is chunked; an `upgrade` header asks for another protocol (with

@@ -10,7 +10,8 @@
 // out, and what comes behind an answer ends the connection.
 //
 // Answers 1xx are passed over, INTERIMS_MAX of them, but for 101 to a request that asked for it by an `upgrade` header. From
-// there on the stream is a tunnel: `data` and http_send carry the other protocol's bytes, either side's end is the end of it.
+// there on the stream is a tunnel (http1_tunnel.c): `data` and http_send carry the other protocol's bytes, either side's end is
+// the end of it.
 //
 // A request of which nothing went out ends with HTTP_CLOSE_REFUSED, one whose answer did not come whole with HTTP_CLOSE_PEER;
 // http_fault says what was wrong.

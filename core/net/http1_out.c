@@ -159,7 +159,7 @@ static void break_off(struct http1 *h, enum http_close why) {
 
 static void answer_complete(struct http1 *h) {
     struct stream *st = h->cur;
-    if (!h->base.server) return; // the stream waits for its answer
+    if (!h->base.server && h->state != H1_TUNNEL) return; // the stream waits for its answer
     h->cur = NULL;
     if (h->state == H1_WAIT) {
         h->state = H1_HEAD;

@@ -4,6 +4,7 @@
 //   waiting    for a connection; what has come of the body is kept (c->body), the rest waits at the client
 //   asked      the head has gone out, the body follows as it comes
 //   headed     the answer has begun and is given back as it comes, maybe before the request is complete
+//   tunnel     the protocol was switched (WebSocket): bytes both ways, until one side ends
 //   answered   both may end in any order; what is left of a request whose answer is complete is dropped
 //
 // A request is made again only when nothing can have been done twice: nothing of it went out, or it is idempotent, had no body and
@@ -168,6 +169,11 @@ static void on_client_closed(struct call *c) {
     struct forward_call *fc = c->forward;
     c->forward = NULL;
     forward_unwait(fc);
+    if (fc->tunnel && fc->stream != NULL && !fc->sent_end) { // what it has said last still goes out
+        fc->stream->user = NULL;
+        http_finish(fc->stream, NULL, 0);
+        fc->stream = NULL;
+    }
     drop_stream(fc);
     loop_timer_clear(fc->pool->loop, &fc->timer);
     pool_give_sized(fc, sizeof *fc);
@@ -236,6 +242,7 @@ static bool put_headers(struct forward_call *fc, struct forward_headers *h) {
                                   .authority = s->authority,
                                   .credentials = fc->forward->credentials,
                                   .content_length = fc->has_body ? s->content_length : -1,
+                                  .upgrade = s->upgrade,
                                   .context = c->context};
     forward_request_headers(h, &facts, s->headers, s->header_count);
     return !h->failed;
@@ -248,7 +255,8 @@ void forward_start(struct forward_call *fc, struct forward_conn *fconn) {
     struct forward_headers h;
     struct str target = {"", 0};
     fc->attempts++;
-    fc->has_body = !c->request_ended || c->body.n > 0;
+    fc->has_body = s->upgrade.n == 0 && (!c->request_ended || c->body.n > 0);
+    fc->sent_end = false;
     forward_target(s->path, c->route->prefix, f->strip_prefix, &c->at->clean, &target);
     struct str host = s->authority;
     if (host.n == 0 || f->backend_host) host = str_of(address_of(fconn));
@@ -302,18 +310,34 @@ static void read_keep(struct forward_conn *fconn, const struct http_stream *s) {
     }
 }
 
+// The head of the answer, for the client.
+static int respond(struct forward_call *fc, const struct http_stream *s) {
+    struct http_stream *client = fc->call->stream;
+    struct forward_headers h;
+    int rc = -STATUS_RESOURCE_EXHAUSTED;
+    forward_headers_begin(&h);
+    forward_answer_headers(&h, s->status, s->headers, s->header_count);
+    if (h.failed) {
+        // rc says it
+    } else if (s->status == 101) {
+        fc->tunnel = fc->has_body = true;
+        if (http_session_version(client->session) == HTTP_2)
+            forward_headers_remove(&h, "sec-websocket-accept"); // it was not asked for
+        rc = http_upgrade(client, h.items, h.n);
+    } else {
+        rc = http_respond(client, s->status, h.items, h.n, false);
+    }
+    forward_headers_free(&h);
+    return rc;
+}
+
 static void on_head(struct http_stream *s) {
     struct forward_call *fc = s->user;
     struct forward_conn *fconn = conn_of_stream(s);
     judge(fconn, s->status);
     read_keep(fconn, s);
     if (fc == NULL) return;
-    struct forward_headers h;
-    forward_headers_begin(&h);
-    forward_answer_headers(&h, s->status, s->headers, s->header_count);
-    int rc = h.failed ? -STATUS_RESOURCE_EXHAUSTED
-                      : http_respond(fc->call->stream, s->status, h.items, h.n, false);
-    forward_headers_free(&h);
+    int rc = respond(fc, s);
     fc->progress = now_of(fc);
     if (rc == 0) {
         fc->headed = true;

@@ -27,6 +27,14 @@ void forward_headers_free(struct forward_headers *h) {
     buf_free(&h->text);
 }
 
+void forward_headers_remove(struct forward_headers *h, const char *name) {
+    size_t n = 0;
+    for (size_t i = 0; i < h->n; i++) {
+        if (!str_is(h->items[i].name, name)) h->items[n++] = h->items[i];
+    }
+    h->n = n;
+}
+
 static void add(struct forward_headers *h, struct str name, struct str value) {
     if (h->n == h->cap) {
         bool own = h->items != h->first;
@@ -211,6 +219,19 @@ static size_t text_room(const struct forward_facts *f, const struct http_header 
     return n;
 }
 
+// RFC 8441: a WebSocket over HTTP/2 has no key, one over HTTP/1.1 needs it.
+static void add_upgrade(struct forward_headers *h, struct str protocol,
+                        const struct http_header *in, size_t count) {
+    struct str key;
+    if (protocol.n == 0) return;
+    add(h, str_of("upgrade"), protocol);
+    if (http_header_get(in, count, "sec-websocket-key", &key)) return;
+    const uint64_t random[2] = {random_u64(), random_u64()};
+    size_t from = h->text.n;
+    base64_encode(&h->text, (struct str){(const char *)random, sizeof random});
+    add_text(h, "sec-websocket-key", from);
+}
+
 void forward_request_headers(struct forward_headers *h, const struct forward_facts *f,
                              const struct http_header *in, size_t count) {
     h->failed = !buf_reserve(&h->text, text_room(f, in, count));
@@ -229,7 +250,7 @@ void forward_request_headers(struct forward_headers *h, const struct forward_fac
         buf_printf(&h->text, "%lld", (long long)f->content_length);
         add_text(h, "content-length", from);
     }
-    if (f->upgrade.n > 0) add(h, str_of("upgrade"), f->upgrade);
+    add_upgrade(h, f->upgrade, in, count);
     h->failed = h->failed || h->text.failed;
 }
 
@@ -239,10 +260,8 @@ void forward_answer_headers(struct forward_headers *h, int status, const struct 
     for (size_t i = 0; i < count; i++) {
         struct str name = in[i].name;
         bool length = str_is(name, "content-length") && status >= 200 && status != 204;
-        bool protocol = status == 101 && str_is(name, "upgrade");
-        if (hop_by_hop(name) && !length && !protocol) continue;
-        if (!connection || protocol || !named_by_connection(name, in, count))
-            add(h, name, in[i].value);
+        if (hop_by_hop(name) && !length) continue;
+        if (!connection || !named_by_connection(name, in, count)) add(h, name, in[i].value);
     }
 }
 

@@ -112,6 +112,7 @@ struct forward_headers {
 };
 void forward_headers_begin(struct forward_headers *h);
 void forward_headers_free(struct forward_headers *h);
+void forward_headers_remove(struct forward_headers *h, const char *name);
 
 struct forward_facts {
     struct str peer; // "10.0.0.7:51234"

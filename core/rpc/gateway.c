@@ -90,31 +90,54 @@ static void refuse_unrouted(struct request *r, const struct route_query *q) {
     buf_free(&allow);
 }
 
+// Looks the path up and fills r->route and r->params. Negative: it is malformed.
+static int look_up(struct request *r, struct str path, struct route_query *q) {
+    struct rpc_loop *at = r->at;
+    int rc = route_normalize(path, &at->clean, &at->normal);
+    if (rc < 0) {
+        buf_free(&at->clean);
+        buf_free(&at->normal);
+        return rc;
+    }
+    *q = (struct route_query){.ns = r->ns,
+                              .clean = buf_str(&at->clean),
+                              .normal = buf_str(&at->normal),
+                              .method = r->stream->method,
+                              .host = r->stream->authority,
+                              .version = r->head.version};
+    r->params = at->params;
+    r->route = route_match(r->view->table, q, at->params, &r->param_count);
+    return 0;
+}
+
+// An HTTP service elsewhere gets paths as they are: of one that is none for us the beginning decides, if such a service has it.
+static bool goes_elsewhere(struct request *r) {
+    struct route_query q;
+    const char *odd = r->path.n == 0 ? NULL : memchr(r->path.p, '%', r->path.n);
+    struct str plain = r->path;
+    if (odd != NULL) plain.n = (size_t)(odd - r->path.p);
+    while (odd != NULL && plain.n > 0 && plain.p[plain.n - 1] != '/') plain.n--;
+    bool found = look_up(r, plain, &q) == 0 && r->route != NULL && r->route->kind == ROUTE_FORWARD;
+    if (!found) r->route = NULL;
+    return found;
+}
+
 // Fills r->route and r->params. False: the request is answered.
 static bool find_route(struct request *r) {
-    struct rpc_loop *at = r->at;
+    struct route_query q;
     if (!head_namespace_valid(r->ns)) {
         gateway_refuse(r, 400, STATUS_INVALID_ARGUMENT,
                        "the namespace must match [a-z0-9][a-z0-9-]{0,62}");
         return false;
     }
-    int rc = route_normalize(r->path, &at->clean, &at->normal);
+    int rc = look_up(r, r->path, &q);
     if (rc < 0) {
-        buf_free(&at->clean);
-        buf_free(&at->normal);
+        if (goes_elsewhere(r)) return true;
         gateway_refuse(
             r, status_http(-rc), -rc,
             "the path is malformed: it may hold no NUL, no encoded slash and only UTF-8");
         return false;
     }
-    struct route_query q = {.ns = r->ns,
-                            .clean = buf_str(&at->clean),
-                            .normal = buf_str(&at->normal),
-                            .method = r->stream->method,
-                            .host = r->stream->authority,
-                            .version = r->head.version};
-    r->params = at->params;
-    r->route = route_match(r->view->table, &q, at->params, &r->param_count);
     if (r->route == NULL) refuse_unrouted(r, &q);
     return r->route != NULL;
 }
@@ -208,7 +231,8 @@ static void endpoint_head(struct request *r, struct blob *account) {
 }
 
 void gateway_head(struct request *r) {
-    if (gateway_fixed(r)) return;
+    bool options = str_is(r->stream->method, "OPTIONS");
+    if (!(options && goes_elsewhere(r)) && gateway_fixed(r)) return;
     if (!find_route(r)) return;
     struct space *space = space_get(r->view, r->ns);
     struct blob *account = space == NULL ? NULL : account_of(r, space, false);
