@@ -200,6 +200,8 @@ int http1_drain(struct http_session *base, struct buf *out, size_t max) {
     struct http1 *h = http1_of(base);
     size_t end = out->n + max;
     bool more = true;
+    // What came behind a request that has become a tunnel meanwhile.
+    if (h->state == H1_TUNNEL && h->backlog.n > 0) http1_parse_backlog(h);
     while (more && out->n < end) {
         buf_append_str(out, buf_str(&h->out));
         h->out.n = 0;
