@@ -60,8 +60,9 @@ typedef struct http_session *(*conn_client)(const struct http_events *events,
                                             const struct http_limits *limits, void *user);
 typedef void (*conn_done)(struct loop *loop, void *user, struct conn *conn, const struct err *err);
 void conn_connect(struct loop *loop, const char *address, const struct conn_tls *tls,
-                  conn_client make, const struct http_events *events, const struct http_limits *limits,
-                  int64_t timeout, void *session_user, conn_done done, void *user);
+                  conn_client make, const struct http_events *events,
+                  const struct http_limits *limits, int64_t timeout, void *session_user,
+                  conn_done done, void *user);
 
 struct conn *conn_of(struct http_session *h); // the connection that carries a session
 struct http_session *conn_session(struct conn *c);

@@ -174,8 +174,9 @@ static int begin(struct connecting *w, int64_t timeout) {
 }
 
 void conn_connect(struct loop *loop, const char *address, const struct conn_tls *tls,
-                  conn_client make, const struct http_events *events, const struct http_limits *limits,
-                  int64_t timeout, void *session_user, conn_done done, void *user) {
+                  conn_client make, const struct http_events *events,
+                  const struct http_limits *limits, int64_t timeout, void *session_user,
+                  conn_done done, void *user) {
     struct connecting *w = calloc(1, sizeof *w);
     if (w == NULL) {
         // Nothing to remember the caller by: the one case where it is told at once.

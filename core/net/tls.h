@@ -24,7 +24,7 @@ struct tls_pem {
 
 struct tls_options {
     bool server;
-    bool http1; // client: it speaks HTTP/1.1 instead of HTTP/2
+    bool http1;          // client: it speaks HTTP/1.1 instead of HTTP/2
     struct tls_pem cert; // with its chain, the own certificate first. A client may have none
     struct tls_pem key;
     // Server: who may vouch for clients; empty: they are not asked for a certificate. One that is given must be sound, none is
