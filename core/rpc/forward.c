@@ -38,6 +38,12 @@ static const char *address_of(const struct forward_conn *fconn) {
 
 // ---- ending
 
+static void give_back_client(struct forward_call *fc) {
+    if (fc->held == 0) return;
+    http_consume(fc->call->stream, fc->held);
+    fc->held = 0;
+}
+
 static void drop_stream(struct forward_call *fc) {
     struct http_stream *s = fc->stream;
     if (s == NULL) return;
@@ -62,6 +68,7 @@ static void fail(struct forward_call *fc, int http, int status, const char *text
     drop_stream(fc);
     loop_timer_clear(fc->pool->loop, &fc->timer);
     if (c->answered) return;
+    give_back_client(fc);
     if (http >= 500) warn(fc, text);
     if (fc->headed) {
         call_answered(c, status);
@@ -114,12 +121,6 @@ static int status_of_answer(int http) {
 }
 
 // ---- from the client
-
-static void give_back_client(struct forward_call *fc) {
-    if (fc->held == 0) return;
-    http_consume(fc->call->stream, fc->held);
-    fc->held = 0;
-}
 
 static void send_body(struct forward_call *fc, struct str bytes) {
     fc->sent_body = true;
