@@ -32,6 +32,23 @@ const server = http.createServer((request, response) => {
 server.listen(0, "127.0.0.1", () => console.log(server.address().port));
 """
 
+# RFC 8441: a WebSocket as a stream of HTTP/2.
+SOCKET = """
+const client = require("http2").connect(process.argv[1]);
+client.on("remoteSettings", (settings) => {
+  if (!settings.enableConnectProtocol) throw "no extended CONNECT";
+  const stream = client.request({ ":method": "CONNECT", ":protocol": "websocket", ":path": "/shop/socket",
+    "sec-websocket-version": "13" });
+  let text = "";
+  stream.on("response", (headers) => {
+    console.log(headers[":status"], headers["sec-websocket-accept"]);
+    stream.write("hello bye");
+  });
+  stream.on("data", (data) => { text += data; });
+  stream.on("end", () => { console.log(text); client.close(); });
+});
+"""
+
 
 class Forward(harness.Case):
     @classmethod
@@ -425,6 +442,13 @@ class Tunnels(Forward):
         connection.sendall(b"x" * 200000 + b"bye")
         self.assertEqual(len(self.until(connection, b"BYE").split(b"greeting")[1]), 200003)
         self.assertEqual(connection.recv(10), b"")
+
+    def test_over_http2(self):
+        self.ended = threading.Event()
+        self.serve(self.handler)
+        done = subprocess.run(["node", "-e", SOCKET, f"http://{self.server.api}"], capture_output=True, text=True,
+                              timeout=20 * SLOW)
+        self.assertEqual(done.stdout, "200 undefined\ngreetingHELLO BYE\n", done.stderr)
 
     def test_refused(self):
         self.ended = threading.Event()
