@@ -89,19 +89,10 @@ bool buf_reserve(struct buf *b, size_t more) {
     return true;
 }
 
-void buf_append(struct buf *b, const void *bytes, size_t n) {
-    if (n == 0 || !buf_reserve(b, n)) return;
+void buf_grow_append(struct buf *b, const void *bytes, size_t n) {
+    if (!buf_reserve(b, n)) return;
     memcpy(b->blob->p + b->n, bytes, n);
     b->n += n;
-}
-
-void buf_append_str(struct buf *b, struct str s) { buf_append(b, s.p, s.n); }
-
-void buf_append_text(struct buf *b, const char *text) { buf_append(b, text, strlen(text)); }
-
-void buf_append_byte(struct buf *b, char c) {
-    if (!buf_reserve(b, 1)) return;
-    b->blob->p[b->n++] = c;
 }
 
 void buf_printf(struct buf *b, const char *format, ...) {

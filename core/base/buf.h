@@ -56,10 +56,22 @@ struct buf {
 
 void buf_free(struct buf *b);                 // releases the storage; b is empty and usable again
 bool buf_reserve(struct buf *b, size_t more); // room for `more` further bytes
-void buf_append(struct buf *b, const void *bytes, size_t n);
-void buf_append_str(struct buf *b, struct str s);
-void buf_append_text(struct buf *b, const char *text);
-void buf_append_byte(struct buf *b, char c);
+void buf_grow_append(struct buf *b, const void *bytes,
+                     size_t n); // buf_append where there is no room
+static inline void buf_append(struct buf *b, const void *bytes, size_t n) {
+    if (n == 0) return;
+    if (n > b->cap - b->n || b->failed) {
+        buf_grow_append(b, bytes, n);
+        return;
+    }
+    memcpy(b->blob->p + b->n, bytes, n);
+    b->n += n;
+}
+static inline void buf_append_str(struct buf *b, struct str s) { buf_append(b, s.p, s.n); }
+static inline void buf_append_text(struct buf *b, const char *text) {
+    buf_append(b, text, strlen(text));
+}
+static inline void buf_append_byte(struct buf *b, char c) { buf_append(b, &c, 1); }
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 // Gives the bytes away as a blob (an empty one when nothing was written); NULL when memory ended. b is empty after.
 struct blob *buf_take(struct buf *b);

@@ -227,6 +227,7 @@ int http_upgrade(struct http_stream *s, const struct http_header *headers, size_
     int rc = s->session->ops->upgrade(st, headers, count);
     if (rc < 0) return rc;
     st->responded = st->upgraded = true;
+    s->status = 101;
     touch(s->session);
     return 0;
 }
@@ -326,4 +327,11 @@ void http_consume(struct http_stream *s, size_t bytes) {
 void http_keep(struct http_stream *s, size_t bytes) {
     const struct session_ops *ops = s->session->ops;
     give_back(stream_of(s), bytes, ops->keep == NULL ? ops->consume : ops->keep);
+}
+
+void http_keep_end(struct http_stream *s) {
+    const struct session_ops *ops = s->session->ops;
+    if (ops->keep_end == NULL) return;
+    ops->keep_end(stream_of(s));
+    touch(s->session);
 }

@@ -48,7 +48,7 @@ struct http_stream {
     struct http_header *trailers; // received after the body, if any
     size_t trailer_count;
     struct str upgrade;     // what the request wants to become, a GET: "websocket"; empty: nothing
-    int status;             // client side: of the response
+    int status;             // client side: of the response; server side: 101 when upgraded
     int64_t content_length; // -1 when not given
     bool remote_ended;      // the peer has sent all
     // Client side, in `closed` with HTTP_CLOSE_PEER: it was reset with this HTTP/2 error code, by the peer or because of
@@ -154,3 +154,5 @@ void http_consume(struct http_stream *s, size_t bytes);
 // As http_consume, for bytes that are kept until the request is answered: where a connection has very many of them under
 // way, its streams wait for each other.
 void http_keep(struct http_stream *s, size_t bytes);
+void http_keep_end(
+    struct http_stream *s); // they are not kept any more; the head of an answer says so too

@@ -393,6 +393,7 @@ const struct session_ops HTTP2_OPS = {
     .reset = http2_reset,
     .consume = http2_consume,
     .keep = http2_keep,
+    .keep_end = http2_keep_end,
 };
 
 // ---- nghttp2's memory, from the pool; it does not tell the size when it frees

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// HTTP/2: bodies of requests that are kept until they are whole and answered.
+// HTTP/2: bodies of requests that are kept until they are whole and answered, and long messages of streams until they are whole
+// and taken.
 //
 // A body may be megabytes, and a connection has many streams: together they would be hundreds of
 // megabytes that a peer makes us hold by sending all of each body but its end. So what is kept for
@@ -7,7 +8,7 @@
 // been answered; only the oldest one still gets room, so that there is always one that can become
 // whole. The connection's own window is given back in any case: messages of streams go on.
 //
-// A stream's charge ends with the head of its answer, or with the stream.
+// A stream's charge ends when its user says so (http_keep_end), with the head of its answer, or with the stream.
 #include "net/http2.h"
 
 #define KEPT_MAX (2 * 1024 * 1024)

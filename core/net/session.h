@@ -35,6 +35,7 @@ struct session_ops {
     void (*reset)(struct stream *st, uint32_t code);
     void (*consume)(struct stream *st, size_t bytes);
     void (*keep)(struct stream *st, size_t bytes); // NULL: as consume
+    void (*keep_end)(struct stream *st);           // with `keep`
 };
 
 struct http_session {

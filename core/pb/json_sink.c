@@ -8,10 +8,12 @@
 // to this same sink. Entries of a map are put in the order of their keys when the map ends, if they
 // were not, and of equal keys the last stays, as the binary form has it.
 //
-// One allocation for all of it; it grows only when the entries of a map must be remembered. Belongs
-// to one conversion.
+// One allocation for all of it; it grows only when the entries of a map must be remembered, or for what is nested deep.
+// Belongs to one conversion.
 #include "pb/json_sink.h"
 #include "pb/json_wkt.h"
+
+#include "base/pool.h"
 
 #include <assert.h>
 #include <math.h>
@@ -24,16 +26,23 @@ const struct pb_json_style PB_JSON_PROTO = {.camel = true, .no_defaults = true};
 // ---- the stack
 
 static struct frame *top(struct pb_json_sink *j) {
-    return j->depth > 0 ? &j->stack[j->depth - 1] : NULL;
+    return j->depth > 0 ? json_sink_frame(j, j->depth - 1) : NULL;
 }
 
 static struct frame *push(struct pb_json_sink *j, enum kind kind, const struct pb_field *field,
                           const struct pb_message *type) {
-    if (j->depth == (int)(sizeof j->stack / sizeof j->stack[0])) {
+    if (j->depth == JSON_SINK_DEEP) {
         json_sink_fail(j, "messages are nested too deep");
         return NULL;
     }
-    struct frame *f = &j->stack[j->depth++];
+    if (j->depth == JSON_SINK_SHALLOW && j->deep == NULL) {
+        j->deep = malloc((JSON_SINK_DEEP - JSON_SINK_SHALLOW) * sizeof *j->deep);
+        if (j->deep == NULL) {
+            json_sink_no_memory(j);
+            return NULL;
+        }
+    }
+    struct frame *f = json_sink_frame(j, j->depth++);
     *f = (struct frame){.kind = kind, .field = field, .type = type};
     return f;
 }
@@ -328,7 +337,7 @@ struct pb_json_sink *pb_json_sink_new(const struct pb_pool *pool, const struct p
                                            .list_end = on_list_end,
                                            .value = on_value,
                                            .unknown = on_unknown};
-    struct pb_json_sink *j = malloc(sizeof *j);
+    struct pb_json_sink *j = pool_take(pool_class(sizeof *j), sizeof *j);
     if (j == NULL) return NULL;
     j->sink = (struct pb_sink){.ops = &OPS, .ordered = true, .err = err};
     j->pool = pool;
@@ -337,6 +346,7 @@ struct pb_json_sink *pb_json_sink_new(const struct pb_pool *pool, const struct p
     j->entries = (struct buf){0};
     j->depth = 0;
     j->indent = 0;
+    j->deep = NULL;
     return j;
 }
 
@@ -347,5 +357,6 @@ struct pb_sink *pb_json_sink(struct pb_json_sink *j) {
 void pb_json_sink_delete(struct pb_json_sink *j) {
     if (j == NULL) return;
     buf_free(&j->entries);
-    free(j);
+    free(j->deep);
+    pool_give_sized(j, sizeof *j);
 }

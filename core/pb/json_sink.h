@@ -46,6 +46,9 @@ struct entry { // of a map, in `out`
     const char *text; // the key's text while sorting; NULL when numbers are compared
 };
 
+#define JSON_SINK_SHALLOW 20
+#define JSON_SINK_DEEP (2 * PB_MAX_DEPTH + 4)
+
 struct pb_json_sink {
     struct pb_sink sink;
     const struct pb_pool *pool;
@@ -54,8 +57,14 @@ struct pb_json_sink {
     struct buf entries; // a stack of struct entry, those of every open map
     int depth;
     int indent;
-    struct frame stack[2 * PB_MAX_DEPTH + 4];
+    struct frame *deep; // what is open beyond `stack`; NULL until it is needed
+    struct frame stack[JSON_SINK_SHALLOW];
 };
+
+// The i-th of what is open, outermost first.
+static inline struct frame *json_sink_frame(struct pb_json_sink *j, int i) {
+    return i < JSON_SINK_SHALLOW ? &j->stack[i] : &j->deep[i - JSON_SINK_SHALLOW];
+}
 
 // -STATUS_INVALID_ARGUMENT with the path of the frame on top in front of the text.
 int json_sink_fail(struct pb_json_sink *j, const char *text);

@@ -14,7 +14,7 @@
 
 static void put_path(struct pb_json_sink *j, struct buf *path) {
     for (int i = 0; i < j->depth; i++) {
-        const struct frame *f = &j->stack[i];
+        const struct frame *f = json_sink_frame(j, i);
         const struct frame *up = i > 0 ? f - 1 : NULL;
         if (f->field != NULL && up != NULL && up->kind == OBJECT) {
             if (path->n > 0 && !f->field->is_extension) buf_append_byte(path, '.');

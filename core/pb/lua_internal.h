@@ -15,6 +15,10 @@ struct pb_lua {
     int types; // registry reference: [message.index + 1] -> metatable, [metatable] -> message
     unsigned char *ready; // by message.index: the metatable has been made
     uint16_t *hint;       // by message.index: how many keys a decoded table usually has
+    // What a conversion holds outside of Lua's memory. A memory error may leave the conversion in the midst: then it is
+    // freed when the next one begins.
+    struct buf wire;
+    struct pb_json_sink *json;
 };
 
 // Addresses that serve as keys of the registry, and as the values null and unknown.
@@ -63,6 +67,8 @@ int lua_json_encode(lua_State *L);
 int lua_json_decode(lua_State *L);
 
 // ---- lua_types.c
+// Frees what a conversion held, or an earlier one that did not come to its end.
+void lua_release(struct pb_lua *p);
 // Pushes the metatable of a type; its array part holds the names of the fields by field.index + 1
 // and, after them, of the oneofs. `types` is the stack index of the types table.
 void lua_push_types(struct pb_lua *p, lua_State *L);

@@ -8,8 +8,8 @@
 // Depth is bounded by the same limit as the format's, so a table that contains itself ends in an
 // error, and the C stack is safe.
 //
-// All scratch memory is Lua's or on the C stack: a memory error leaves nothing behind. `out` is the
-// caller's.
+// All scratch memory is Lua's, on the C stack or the codec's (lua_release): a memory error leaves nothing behind. `out` is
+// the caller's.
 #include "lua_internal.h"
 #include "wire.h"
 
@@ -260,32 +260,34 @@ int lua_read_message(struct lua_reader *r, const struct lua_place *at, const str
     return rc < 0 ? rc : lua_read_close(r);
 }
 
-int pb_lua_to_wire(struct pb_lua *p, lua_State *L, int index, const struct pb_message *type,
-                   struct buf *out, struct err *err) {
-    struct pb_wire_sink w;
+static int read_root(struct pb_lua *p, lua_State *L, int index, const struct pb_message *type,
+                     struct pb_sink *sink, struct err *err) {
     int top = lua_gettop(L);
     if (index < 0) index = top + 1 + index;
     luaL_checkstack(L, 20, "encoding");
     lua_push_types(p, L);
-    pb_wire_sink_init(&w, out, err);
     struct lua_reader r = {
-        .p = p, .L = L, .sink = &w.sink, .root = type, .err = err, .types = top + 1};
+        .p = p, .L = L, .sink = sink, .root = type, .err = err, .types = top + 1};
     int rc = lua_read_message(&r, NULL, NULL, type, index);
-    if (rc == 0) rc = pb_wire_sink_done(&w);
     lua_settop(L, top);
     return rc;
 }
 
-// Through the binary form, for the reason that pb_lua_from_json gives.
+int pb_lua_to_wire(struct pb_lua *p, lua_State *L, int index, const struct pb_message *type,
+                   struct buf *out, struct err *err) {
+    struct pb_wire_sink w;
+    pb_wire_sink_init(&w, out, err);
+    int rc = read_root(p, L, index, type, &w.sink, err);
+    return rc == 0 ? pb_wire_sink_done(&w) : rc;
+}
+
 int pb_lua_to_json(struct pb_lua *p, lua_State *L, int index, const struct pb_message *type,
                    const struct pb_json_style *style, struct buf *out, struct err *err) {
-    int top = lua_gettop(L);
-    if (index < 0) index = top + 1 + index;
-    luaL_checkstack(L, 20, "encoding");
-    struct buf *wire = lua_push_buf(L);
-    int rc = pb_lua_to_wire(p, L, index, type, wire, err);
-    if (rc == 0) rc = pb_wire_to_json(p->pool, type, buf_str(wire), style, out, err);
-    buf_free(wire);
-    lua_settop(L, top);
+    lua_release(p);
+    p->json = pb_json_sink_new(p->pool, style, out, err);
+    if (p->json == NULL) return err_set(err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
+    int rc = read_root(p, L, index, type, pb_json_sink(p->json), err);
+    if (rc == 0 && out->failed) rc = err_set(err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
+    lua_release(p);
     return rc;
 }

@@ -471,19 +471,12 @@ int pb_lua_from_wire(struct pb_lua *p, lua_State *L, const struct pb_message *ty
 }
 
 // The JSON reader keeps memory of its own, which a Lua memory error in the midst of it would leak;
-// so it writes the binary form into a buffer of Lua's, and that is decoded.
+// so it writes the binary form, and that is decoded.
 int pb_lua_from_json(struct pb_lua *p, lua_State *L, const struct pb_message *type, struct str json,
                      struct err *err) {
-    int base = lua_gettop(L);
-    luaL_checkstack(L, 20, "decoding");
-    struct buf *wire = lua_push_buf(L);
-    int rc = pb_json_to_wire(p->pool, type, json, wire, err);
-    if (rc == 0) rc = pb_lua_from_wire(p, L, type, buf_str(wire), err);
-    buf_free(wire);
-    if (rc < 0) {
-        lua_settop(L, base);
-    } else {
-        lua_remove(L, base + 1);
-    }
+    lua_release(p);
+    int rc = pb_json_to_wire(p->pool, type, json, &p->wire, err);
+    if (rc == 0) rc = pb_lua_from_wire(p, L, type, buf_str(&p->wire), err);
+    lua_release(p);
     return rc;
 }

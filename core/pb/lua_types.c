@@ -171,8 +171,15 @@ struct pb_lua *pb_lua_new(lua_State *L, struct pb_pool *pool) {
     return NULL;
 }
 
+void lua_release(struct pb_lua *p) {
+    buf_free(&p->wire);
+    pb_json_sink_delete(p->json);
+    p->json = NULL;
+}
+
 void pb_lua_delete(struct pb_lua *p) {
     if (p == NULL) return;
+    lua_release(p);
     pb_pool_drop(p->pool);
     free(p->ready);
     free(p->hint);

@@ -136,6 +136,7 @@ void call_delete(struct call *c) {
     route_table_drop(c->table);
     msg_context_drop(c->context);
     buf_free(&c->body);
+    free(c->params);
     blob_drop(c->message);
     blob_drop(c->leading);
     intake_destroy(&c->intake);
@@ -225,7 +226,7 @@ static void refused(struct call *c, int status) {
 }
 
 struct blob *call_to_service(struct call *c, struct blob *take_body) {
-    if (!c->transcoded || take_body == NULL) return take_body;
+    if (!c->transcoded || c->encoding.wire_in || take_body == NULL) return take_body;
     struct err err = {0};
     const struct route *r = c->route;
     int64_t weight = message_weight(take_body);
@@ -305,6 +306,7 @@ void call_writable(struct call *c) {
 
 int call_item(struct intake *in, struct blob *take) {
     struct call *c = call_of_intake(in);
+    if (c->mapped && (take = gateway_map_message(c, take)) == NULL) return -STATUS_INVALID_ARGUMENT;
     struct blob *body = call_to_service(c, take);
     return body == NULL ? -STATUS_INVALID_ARGUMENT : call_tell(c, MSG_ITEM, body, 0, 0);
 }

@@ -136,6 +136,9 @@ struct call {
     bool gzip;            // gRPC: the head of the answer says that messages may be compressed
     bool request_ended;   // the service knows that the request is complete
     uint8_t body_kind;    // gateway.c: what the body is
+    bool mapped;          // gateway_map.c: the (first) message is not just the body
+    struct route_param *params; // and the variables of its path, owned; NULL: none
+    size_t param_count;
     int refusal;          // gateway_page.c: the HTTP status of a refused request
     int refusal_status;   // and what it counts as
     struct buf body;      // of a request over HTTP
@@ -218,6 +221,11 @@ struct blob *peer_of(struct rpc_loop *at, struct conn *conn); // held for the ca
 // ---- grpc_server.c, gateway.c
 void grpc_head(struct request *r);
 void gateway_head(struct request *r);
+
+// ---- gateway_map.c
+// A message that the caller sent as such, with the variables of the path and the query put in. Takes it. NULL: the call
+// has failed.
+struct blob *gateway_map_message(struct call *c, struct blob *take_body);
 
 // ---- gateway_socket.c
 void socket_delete(struct socket *s); // NULL: nothing

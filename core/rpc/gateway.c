@@ -12,10 +12,10 @@
 
 struct gateway_error gateway_error_of(const struct call *c, int http, const struct msg_fault *fault,
                                       char id[ID_MAX]) {
-    bool named = fault != NULL && fault->id != NULL && fault->id->n > 0;
+    struct str name = blob_str(fault == NULL ? NULL : fault->id);
     return (struct gateway_error){.http = http,
-                                  .id = named ? blob_str(fault->id) : gateway_id(id, c->route),
-                                  .detail = fault == NULL ? str_of("") : blob_str(fault->text),
+                                  .id = name.n > 0 ? name : gateway_id(id, c->route),
+                                  .detail = blob_str(fault == NULL ? NULL : fault->text),
                                   .request_id = c->context->request_id};
 }
 
@@ -50,7 +50,14 @@ static void on_response(struct call *c, struct message *m) {
     struct blob *body = m->body;
     m->body = NULL;
     if (body == NULL) body = proto ? blob_new(NULL, 0) : blob_hold(c->at->server->empty_object);
+    if (c->route->response_body != NULL) body = gateway_answer(c, body);
     call_answered(c, STATUS_OK);
+    if (c->route->empty && gateway_answer_empty(c, body)) {
+        blob_drop(body);
+        if (gateway_send_empty(c->at, c->stream, m->leading, m->metadata) < 0)
+            http_reset(c->stream, HTTP2_INTERNAL_ERROR);
+        return;
+    }
     const char *type = proto ? "application/protobuf" : "application/json";
     if (gateway_send(c->at, c->stream, type, body, m->leading, m->metadata) < 0)
         http_reset(c->stream, HTTP2_INTERNAL_ERROR);
@@ -208,6 +215,11 @@ static void begin(struct request *r, struct blob *account, enum body_kind kind) 
         return;
     }
     c->body_kind = (uint8_t)kind;
+    if (!gateway_map_begin(c, r)) {
+        call_fail(c, STATUS_RESOURCE_EXHAUSTED, "no memory for the call");
+        return;
+    }
+    c->encoding = gateway_form(r);
     c->encoding.encoding = kind == BODY_PROTO ? MSG_PROTO : MSG_JSON;
     c->transcoded = r->route->outside && kind != BODY_PROTO;
     if (form == &GATEWAY_EVENTS) gateway_events_begin(c);

@@ -2,7 +2,9 @@
 // Private to the gateway: JSON over HTTP, the api door.
 //
 //   gateway.c          which route and form a request gets; unary calls
-//   gateway_body.c     from query, form and body to the message that the service gets
+//   gateway_body.c     the body of a request, as it comes
+//   gateway_map.c      from path, query, form and body to the message that the service gets
+//   gateway_answer.c   what of a message is the answer, and in which form of JSON
 //   gateway_lines.c    requests of many messages: newline-delimited JSON
 //   gateway_stream.c   answers of many messages, as newline-delimited JSON
 //   gateway_events.c   and as server-sent events
@@ -14,7 +16,16 @@
 
 #include "rpc/call.h"
 
-enum body_kind { BODY_JSON, BODY_QUERY, BODY_FORM, BODY_PROTO, BODY_LINES, BODY_UNKNOWN };
+enum body_kind {
+    BODY_JSON,
+    BODY_QUERY, // there is none
+    BODY_FORM,
+    BODY_MULTIPART,
+    BODY_PROTO,
+    BODY_LINES,
+    BODY_RAW, // the value of a field of bytes or a string, as it is
+    BODY_UNKNOWN,
+};
 
 // ---- gateway.c
 // Ends a call whose answer has not begun with an error; `fault` and `m` (for its metadata) may be NULL.
@@ -40,6 +51,21 @@ void gateway_end(struct call *c);                    // it is here: sends the RE
 
 // What the headers are as metadata, with Micro's names for what is no header of its own in HTTP/2.
 struct blob *gateway_metadata(const struct request *r, bool *failed);
+
+// ---- gateway_map.c
+// Notes in a new call what of the request's head belongs to its (first) message. False: no memory.
+bool gateway_map_begin(struct call *c, const struct request *r);
+// The message of a request whose body is here. NULL: the call has failed.
+struct blob *gateway_map(struct call *c);
+struct str gateway_query(const struct call *c); // what follows the first "?"
+
+// ---- gateway_answer.c
+// How the answers to a request are printed: as the service says, then as `accept` does.
+struct msg_form gateway_form(const struct request *r);
+// What of a message in the caller's form is the answer. Takes it. NULL: no memory.
+struct blob *gateway_answer(const struct call *c, struct blob *take_body);
+// Whether it is to be answered with 204.
+bool gateway_answer_empty(const struct call *c, const struct blob *body);
 
 // ---- gateway_lines.c
 void gateway_lines_begin(struct call *c); // sends the REQUEST
@@ -75,6 +101,9 @@ void gateway_put_error(struct buf *out, const struct gateway_error *e);
 // The whole answer. `leading` and `trailing` may be NULL. Negative: it cannot be given; the stream is to be reset.
 int gateway_send_error(struct rpc_loop *at, struct http_stream *s, const struct gateway_error *e,
                        const struct blob *leading, const struct blob *trailing);
+// A whole answer with status 204.
+int gateway_send_empty(struct rpc_loop *at, struct http_stream *s, const struct blob *leading,
+                       const struct blob *trailing);
 // A whole answer with status 200; takes the body. Metadata may be NULL.
 int gateway_send(struct rpc_loop *at, struct http_stream *s, const char *content_type,
                  struct blob *take_body, const struct blob *leading, const struct blob *trailing);

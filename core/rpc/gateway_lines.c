@@ -22,6 +22,7 @@ static int next_line(struct intake *in, struct str *bytes, struct blob **message
             return err_set(err, STATUS_INVALID_ARGUMENT,
                            "a line is longer than the limit of %zu bytes", max);
         buf_append(&c->body, bytes->p, n);
+        in->under_way = lf == NULL ? c->body.n : 0;
         n += lf != NULL;
         *bytes = (struct str){bytes->p + n, bytes->n - n};
         if (lf == NULL) return 0;

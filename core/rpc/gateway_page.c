@@ -99,6 +99,15 @@ int gateway_send(struct rpc_loop *at, struct http_stream *s, const char *content
     return send_whole(s, 200, h, take_body);
 }
 
+int gateway_send_empty(struct rpc_loop *at, struct http_stream *s, const struct blob *leading,
+                       const struct blob *trailing) {
+    struct headers *h = &at->out;
+    if (!headers_begin(h, leading, trailing, NULL)) return -STATUS_RESOURCE_EXHAUSTED;
+    headers_add_metadata(h, leading);
+    headers_add_metadata(h, trailing);
+    return http_respond(s, 204, h->items, h->n, true);
+}
+
 // ---- refusals
 
 // A request that is refused while its body is still coming: some clients take an answer before the

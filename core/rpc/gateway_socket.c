@@ -156,6 +156,8 @@ static void begin(struct call *c, struct blob *take_body) {
         c->context->deadline = loop_now(c->at->loop) + most; // the context is not shared yet
         loop_timer_set(c->at->loop, &c->timer, c->context->deadline);
     }
+    if (take_body != NULL && c->mapped && (take_body = gateway_map_message(c, take_body)) == NULL)
+        return;
     call_request(c, take_body);
 }
 
@@ -254,6 +256,7 @@ static int next_message(struct intake *in, struct str *bytes, struct blob **mess
     while (bytes->n > 0 && !c->answered) {
         struct websocket_message m;
         int rc = websocket_feed(&s->in, bytes, &m);
+        in->under_way = s->in.message.n;
         if (rc < 0) return broken(c, (unsigned)-rc, s->in.fault, err);
         if (!spend_crumbs(c)) {
             if (rc == 1) blob_drop(m.body);
@@ -364,6 +367,8 @@ static bool acceptable(struct request *r, char accept[WEBSOCKET_ACCEPT + 1]) {
     } else if (!http2 && !websocket_accept(accept, header(r, "sec-websocket-key"))) {
         gateway_refuse(r, 400, STATUS_INVALID_ARGUMENT,
                        "sec-websocket-key must be 16 bytes as base64");
+    } else if (http_is_ending(r->stream->session)) {
+        gateway_refuse(r, 503, STATUS_UNAVAILABLE, "the connection ends: make another one");
     } else if (!origin_allowed(r)) {
         struct str origin = r->head.origin;
         gateway_refuse(r, 403, STATUS_PERMISSION_DENIED,
@@ -415,7 +420,8 @@ void gateway_socket_head(struct request *r, struct blob *account) {
         gateway_refuse(r, 503, STATUS_UNAVAILABLE, "no memory for the call");
         return;
     }
-    if (!open_socket(c, accept, chosen)) {
+    c->encoding = gateway_form(r);
+    if (!gateway_map_begin(c, r) || !open_socket(c, accept, chosen)) {
         gateway_stream_break(c);
         return;
     }

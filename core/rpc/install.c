@@ -38,7 +38,7 @@ static struct str keep(char **to, const char *text) { return keep_str(to, str_of
 // What the strings and the variables of a route take.
 static size_t texts_size(const RouteProto *r, const struct path_template *t) {
     size_t n = strlen(r->service) + strlen(r->endpoint) + strlen(r->prefix) + strlen(r->version);
-    n += strlen(r->method) + strlen(r->host) + strlen(r->body) + strlen(r->response_body);
+    n += strlen(r->method) + strlen(r->host);
     n += t->verb.n + 1;
     for (size_t i = 0; i < t->variable_count; i++) n += t->variables[i].name.n;
     return n;
@@ -49,8 +49,6 @@ static void keep_template(struct route *route, char **to, const RouteProto *r,
     route->templated = true;
     route->http_method = keep(to, r->method[0] == '\0' ? "*" : r->method);
     route->host = keep(to, r->host);
-    route->body = keep(to, r->body);
-    route->response_body = keep(to, r->response_body);
     if (!t->literal) route->verb = keep_str(to, t->verb);
     route->variable_count = t->variable_count;
     for (size_t i = 0; i < t->variable_count; i++) {
@@ -80,9 +78,17 @@ static struct route *route_new(const char *door, const RouteProto *r,
                                                   str_of(r->endpoint))};
     char *to = (char *)(route + 1) + variables;
     if (method != NULL) {
+        route->whole_body = r->template_[0] == '\0' || strcmp(r->body, "*") == 0;
+        route->body = pb_field_by_name(method->input, str_of(r->body));
+        route->response_body = pb_field_by_name(method->output, str_of(r->response_body));
+        route->empty = r->empty == 204;
         route->event_id = pb_field_by_name(method->output, str_of(r->event_id));
         route->resume = pb_field_by_name(method->input, str_of(r->resume));
     }
+    if (r->json != NULL)
+        route->form = (struct msg_form){.json_camel = r->json->camel,
+                                        .json_compact = r->json->no_defaults,
+                                        .json_int64_number = r->json->int64_number};
     route->service = keep(&to, r->service);
     route->endpoint = keep(&to, r->endpoint);
     route->version = keep(&to, r->version);

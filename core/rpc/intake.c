@@ -3,7 +3,9 @@
 
 static int next_frame(struct intake *in, struct str *bytes, struct blob **message,
                       struct err *err) {
-    return grpc_frame_feed(&in->frame, bytes, message, err);
+    int rc = grpc_frame_feed(&in->frame, bytes, message, err);
+    in->under_way = grpc_frame_between(&in->frame) ? 0 : in->frame.length;
+    return rc;
 }
 
 void intake_create(struct intake *in, size_t max,
@@ -33,11 +35,30 @@ static int parse(struct intake *in, struct str *bytes, struct err *err) {
     return 0;
 }
 
+static bool is_long(const struct intake *in) { return in->under_way > MSG_WINDOW; }
+
+// Bytes that were parsed are given back. `before`: a long message had begun before them.
+static void give_back(struct intake *in, struct http_stream *stream, size_t n, bool before) {
+    if (stream == NULL) return;
+    bool keep = before || is_long(in);
+    if (keep) {
+        in->kept = true;
+        http_keep(stream, n);
+    } else {
+        http_consume(stream, n);
+    }
+    if (in->kept && in->credit > 0 && !is_long(in)) {
+        in->kept = false;
+        http_keep_end(stream);
+    }
+}
+
 int intake_data(struct intake *in, struct http_stream *stream, struct str bytes, struct err *err) {
     size_t n = bytes.n;
     if (intake_empty(in)) {
+        bool before = is_long(in);
         int rc = parse(in, &bytes, err);
-        if (stream != NULL) http_consume(stream, n - bytes.n);
+        give_back(in, stream, n - bytes.n, before);
         if (rc < 0) return rc;
     }
     buf_append_str(&in->waiting, bytes);
@@ -48,7 +69,11 @@ int intake_data(struct intake *in, struct http_stream *stream, struct str bytes,
 
 int intake_credit(struct intake *in, struct http_stream *stream, uint32_t credit, struct err *err) {
     in->credit += credit;
-    if (intake_empty(in)) return 0;
+    bool before_long = is_long(in);
+    if (intake_empty(in)) {
+        give_back(in, stream, 0, false);
+        return 0;
+    }
     struct str rest = {buf_p(&in->waiting) + in->waiting_from, in->waiting.n - in->waiting_from};
     size_t before = rest.n;
     int rc = parse(in, &rest, err);
@@ -59,6 +84,6 @@ int intake_credit(struct intake *in, struct http_stream *stream, uint32_t credit
         in->waiting_from = 0;
         if (rest.n == 0) buf_free(&in->waiting); // the stream may be idle for long
     }
-    if (stream != NULL) http_consume(stream, before - rest.n);
+    give_back(in, stream, before - rest.n, before_long);
     return rc;
 }

@@ -4,7 +4,9 @@
 // While there is credit, bytes are parsed as they come and given back to HTTP's flow control at once; what is sent to the port
 // is bounded by the credit. Without credit bytes wait unparsed and are not given back, so the peer stalls when its
 // window is used up. So one stream holds at most a window here, one message that is not whole yet, and MSG_WINDOW there.
-// A message may be longer than the credit that is left: it is sent when any is left, else long ones could never go.
+// A message may be longer than the credit that is left: it is sent when any is left, else long ones could never go. While
+// such a message comes, and until the port has taken it, its bytes count as kept (http_keep): the long messages of all
+// streams of a connection share a bound.
 #pragma once
 
 #include "msg/message.h"
@@ -16,8 +18,11 @@ struct intake {
     struct buf waiting;      // bytes that came without credit, not yet consumed
     size_t waiting_from;
     int64_t credit;
-    // Takes the next message from the front of *bytes: 1; 0: all bytes are taken and it is not whole; negative: a fault.
+    // Takes the next message from the front of *bytes: 1; 0: all bytes are taken and it is not whole, then `under_way` says how
+    // long it is, as far as is known; negative: a fault.
     int (*next)(struct intake *in, struct str *bytes, struct blob **message, struct err *err);
+    size_t under_way;
+    bool kept; // of a long message
     // Gives a message to the port; negative stops the intake.
     int (*item)(struct intake *in, struct blob *take);
 };

@@ -68,7 +68,10 @@
 //   header(stream) (w), trailer(stream) (w)   tables
 // Contract
 //   contract()                  list of { name, full_name, file, comment, methods = list of { name, index, path,
-//                               comment, client_streaming, server_streaming, input, output, idempotency } }
+//                               comment, client_streaming, server_streaming, input, output, idempotency, http (list
+//                               of rules), line (of these in the .proto; 0: not known) } }
+//   check_http(path, rule)      nil, or what is wrong with { method =, template =, body =, response_body = } (strings)
+//                               as a google.api.http rule of the own method "/package.Service/Method"
 //   services()                  the same of all proto services that the .proto files know
 //   disown(file)                it is another server's contract: contract() leaves it out from now on
 //   fields(type)                list of { name, json_name, number, type ("string", "message", "enum" ...),

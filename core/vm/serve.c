@@ -44,7 +44,7 @@ static void begin_handler(struct vm *vm, lua_State *L, void *arg) {
     }
     push_ctx(vm, L, r);
     if (!m->client_streaming) {
-        bool json = r->form.encoding == MSG_JSON;
+        bool json = r->form.encoding == MSG_JSON && !r->form.wire_in;
         if (stream_decode(vm, L, NULL, m->input, json, b->body, &b->err) != 0) return;
         n++;
     }
@@ -252,7 +252,8 @@ struct blob *value_encode(struct vm *vm, lua_State *L, int index, struct pb_lua 
     out->n = 0;
     out->failed = false;
     if (form.encoding == MSG_JSON) {
-        struct pb_json_style style = {.camel = form.json_camel, .no_defaults = form.json_compact};
+        struct pb_json_style style = {.camel = form.json_camel, .no_defaults = form.json_compact,
+                                      .int64_number = form.json_int64_number};
         status = pb_lua_to_json(codec, L, index, type, &style, out, err);
     } else {
         status = pb_lua_to_wire(codec, L, index, type, out, err);

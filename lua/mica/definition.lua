@@ -278,7 +278,7 @@ local function check_public(c, public)
 end
 
 local ENDPOINT_KEYS = { validate = true, deadline = true, cache = true, hidden = true, path = true, affinity = true,
-  event_id = true, resume = true }
+  empty = true, event_id = true, resume = true }
 
 -- What can be the id of an event, as text in a header.
 local ID_TYPES = { string = true, int32 = true, int64 = true, uint32 = true, uint64 = true, sint32 = true, sint64 = true,
@@ -314,10 +314,8 @@ local function check_endpoints(c, endpoints)
     method.deadline = duration(options.deadline, "deadline", what .. ".deadline")
     duration(options.cache, "cache", what .. ".cache")
     method.hidden = want(options.hidden, "boolean", "hidden", what .. ".hidden")
-    method.http = want(options.path, "string", "path", what .. ".path")
-    if method.http and not method.http:find("^%u+ /%S*$") then
-      fail("path", '%s.path: "%s" is no route: write "GET /posts/{id}"', what, method.http)
-    end
+    method.path_option, method.empty = options.path, options.empty
+    if method.empty ~= nil and method.empty ~= 204 then fail("empty", "%s.empty can only be 204", what) end
     want(options.affinity, "string", "affinity", what .. ".affinity")
     method.event_id = check_event(method, options, "event_id", method.output, what)
     method.resume = check_event(method, options, "resume", method.input, what)
@@ -327,6 +325,18 @@ local function check_endpoints(c, endpoints)
     method.rules = want(options.validate, "table", "validate", what .. ".validate")
     if method.rules and method.client_streaming then
       fail(name, "%s.validate: a method that takes a stream cannot be validated before it runs", what)
+    end
+  end
+end
+
+-- An answer "is empty" when it would be {} or null: where a response has fields these are printed, and it never is.
+local function check_empty(c, json)
+  for _, method in pairs(c.methods) do
+    local always = #(core.fields(method.output) or {}) > 0 and not (json and json.defaults == false)
+    for _, rule in ipairs(method.http) do always = always and rule.response_body == "" end
+    if method.empty and (always or method.server_streaming) then
+      fail("empty", 'endpoints["%s"].empty: an answer of %s is never empty, since it %s', method.endpoint, method.output,
+        method.server_streaming and "is a stream" or "prints its fields")
     end
   end
 end
@@ -393,6 +403,12 @@ local function check(def)
   disown_others(c, def.uses)
   check_public(c, def.public)
   check_endpoints(c, def.endpoints)
+  local methods = {}
+  for _, service in ipairs(c.list) do
+    for _, method in ipairs(service.methods) do table.insert(methods, method) end
+  end
+  core.library("mica.http_rules")(core)(methods, fail)
+  check_empty(c, def.json)
   return c, check_limits(def.limits), check_wrap(def.wrap), check_dials(def.uses)
 end
 
@@ -402,6 +418,7 @@ local function describe(def)
   local c, limits = check(def)
   return core.library("mica.describe")(core) {
     name = def.name or core.service, services = c.list, limits = limits, warnings = warnings(c),
+    json = def.json,
   }
 end
 M.describe = describe

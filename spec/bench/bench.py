@@ -4,6 +4,7 @@
 
 usage: bench.py unary [--rounds N] [--requests N]    a greeting, beside nghttpd, gRPC C++ and grpc-go (unary.py)
        bench.py proxy [--rounds N] [--requests N]    the same through the proxy to a server elsewhere, beside nginx (proxy.py)
+       bench.py gateway [--rounds N]                 JSON over HTTP, beside nginx with Lua, node and a gateway in Go (gateway.py)
        bench.py streams [--rounds N]                 small messages of a server stream (streams.py)
        bench.py idle                                 memory of idle connections (idle.py)
        bench.py memory                               memory after one and after ten million calls (memory.py)
@@ -21,7 +22,7 @@ import shutil
 
 import peers
 
-ROUNDS = {"unary": 5, "proxy": 5, "streams": 5, "idle": 1, "memory": 1, "start": 10}
+ROUNDS = {"unary": 5, "proxy": 5, "gateway": 5, "streams": 5, "idle": 1, "memory": 1, "start": 10}
 
 
 def main():

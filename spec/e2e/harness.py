@@ -77,7 +77,8 @@ def launcher():
 def environment(extra=None):
     env = {k: v for k, v in os.environ.items() if not k.startswith("MICA_")}
     env["HOME"] = str(_work / "home")
-    env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0:exitcode=99")
+    # What was freed is held back by ASan for a while: little of it, since tests look at the server's memory.
+    env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0:exitcode=99:quarantine_size_mb=32")
     env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1:exitcode=99")
     # libuv closes descriptors by system calls that TSan does not see, so a number that is used again looks like a race
     # with libuv's own earlier epoll_ctl: what uninstrumented libraries touch is left out.

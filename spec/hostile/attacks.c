@@ -9,6 +9,7 @@
 
 #define UNARY "/target.Target/Echo"
 #define STREAM_IN "/target.Target/Take"
+#define IGNORED "/target.Target/Ignore"
 #define STREAM_OUT "/target.Target/Endless"
 
 static unsigned char zeros[16384];
@@ -312,6 +313,13 @@ static void large_bodies(struct peer *p) {
         if (sent[i] < 255 && put_data(p, 0, i * 2 + 1, zeros, sizeof zeros)) sent[i]++;
     }
 }
+// Whole messages of streams that nobody reads.
+static void messages_begin(struct peer *p) {
+    const size_t n = 200 * sizeof zeros;
+    const unsigned char frame[5] = {0, 0, (unsigned char)(n >> 16), (unsigned char)(n >> 8),
+                                    (unsigned char)n};
+    for (int i = 0; i < STREAMS; i++) put_data(p, 0, ask(p, IGNORED), frame, sizeof frame);
+}
 static void one_request(struct peer *p) { endless(p, 1); }
 static void nothing(struct peer *p) { (void)p; }
 
@@ -516,6 +524,10 @@ const struct attack ATTACKS[] = {
     {.name = "large-bodies",
      .what = "128 bodies of 4 MB that are never whole",
      .begin = large_begin,
+     .more = large_bodies},
+    {.name = "large-messages",
+     .what = "128 streams with messages of 3 MB that nobody reads",
+     .begin = messages_begin,
      .more = large_bodies},
     {.name = "unended-head", .what = "a header list that never ends", .begin = open_unended_head},
     {.name = "oversized", .what = "frames of 16 MB", .more = oversized},

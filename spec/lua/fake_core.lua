@@ -213,6 +213,7 @@ local function add_proto(core, world)
   function core.fields(name) return world.types[name] end
   function core.enum_values(name) return world.enums[name] end
   function core.contract() return deep_copy(world.contract) end
+  function core.check_http(_, rule) return rule.template:find("bad", 1, true) and "it is bad" or nil end
 
   core.proto = {
     null = setmetatable({}, { __tostring = function() return "null" end }),

@@ -102,6 +102,25 @@ local function answer_lines(contract, method, lines)
   for _, row in ipairs(fields.help(fields.rows(contract, message), nil, "")) do table.insert(lines, row) end
 end
 
+-- The path that the endpoint's name gives it, then those of its own.
+local function path_lines(service, endpoint, lines)
+  local group, method = endpoint.name:match "^(.+)%.([^.]+)$"
+  local base = "/" .. service.name:gsub("%.", "/")
+  local words = reference.words(service, endpoint)
+  local versioned = service.name:match "^v%d+%.[^.]+$"
+  local short = not words:find(" ", 1, true) and (versioned or not service.name:find(".", 1, true))
+  table.insert(lines, "")
+  table.insert(lines, "Paths:")
+  table.insert(lines, "  POST " .. base .. "/" .. (short and words or group .. "/" .. method))
+  for _, rule in ipairs(endpoint.http or {}) do
+    local notes = {}
+    if rule.body ~= "" and rule.body ~= "*" then table.insert(notes, "body: " .. rule.body) end
+    if rule.response_body ~= "" then table.insert(notes, "answers: " .. rule.response_body) end
+    local note = notes[1] and "  (" .. table.concat(notes, ", ") .. ")" or ""
+    table.insert(lines, "  " .. rule.method .. " " .. rule.template .. note)
+  end
+end
+
 --- Everything about an endpoint.
 ---@param contract table
 ---@param service table
@@ -126,6 +145,7 @@ function reference.endpoint(contract, service, endpoint)
     table.insert(lines, "  --json JSON|@file|-  the whole request; fields given beside it win")
   end
   answer_lines(contract, method, lines)
+  path_lines(service, endpoint, lines)
   table.insert(lines, "")
   table.insert(lines, "Example:")
   table.insert(lines, "   " .. sample(contract, service, endpoint, message))

@@ -16,23 +16,29 @@ local function forward(service)
   }
 end
 
+local function route(service, endpoint, more)
+  more.namespace = service.namespace
+  more.service = service.name
+  more.version = service.version
+  more.endpoint = endpoint.name
+  more.public = endpoint.public
+  more.json = endpoint.json
+  more.empty = endpoint.empty
+  more.event_id = endpoint.event_id
+  more.resume = endpoint.resume
+  return more
+end
+
 local function compile(service)
   if service.http then return { forward(service) } end
   local list = {}
   for _, endpoint in ipairs(service.endpoints) do
     local found, prefix = paths.of(service.name, endpoint.name)
-    for _, path in ipairs(found) do
-      table.insert(list, {
-        namespace = service.namespace,
-        path = path,
-        prefix = prefix,
-        service = service.name,
-        version = service.version,
-        endpoint = endpoint.name,
-        public = endpoint.public,
-        event_id = endpoint.event_id,
-        resume = endpoint.resume,
-      })
+    for _, path in ipairs(found) do table.insert(list, route(service, endpoint, { path = path, prefix = prefix })) end
+    for _, rule in ipairs(endpoint.http) do
+      table.insert(list, route(service, endpoint, {
+        template = rule.template, method = rule.method, body = rule.body, response_body = rule.response_body,
+      }))
     end
   end
   return list
@@ -48,5 +54,5 @@ end
 
 return mica.service {
   handlers = { Api = Api },
-  on_start = function() sync = routes.follow { door = "api", compile = compile } end,
+  on_start = function() sync = routes.follow { door = "api", compile = compile, place = paths.place, owner = paths.owner } end,
 }

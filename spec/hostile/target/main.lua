@@ -15,6 +15,8 @@ function Target.Take(_, stream)
   return { text = tostring(n) }
 end
 
+function Target.Ignore() mica.sleep "1h" end
+
 function Target.Large() return { text = ("x"):rep(1024 * 1024) } end
 
 return mica.service { handlers = { Target = Target }, public = true }

@@ -291,8 +291,8 @@ static void test_templates(void **state) {
     struct route_param params[ROUTE_PARAMS_MAX];
     size_t n;
     const struct route *r = route_match(table, &q, params, &n);
-    assert_true(str_is(r->body, "*") && str_is(r->response_body, "text") && r->templated);
-    assert_non_null(r->method);
+    assert_true(r->whole_body && str_is(r->response_body->name, "text") && r->templated);
+    assert_true(r->body == NULL && r->method != NULL);
     q.clean = str_of("/registry");
     r = route_match(table, &q, params, &n);
     assert_true(r->kind == ROUTE_FORWARD && r->method == NULL && r->generation == 6);
