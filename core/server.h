@@ -11,8 +11,11 @@ struct server_limits {                                        // all are given; 
     size_t metadata;                                          // bytes of one request's headers
     unsigned streams;                                         // open requests on a connection
     unsigned connections;                                     // of one door
-    double idle, age, age_grace, ping_interval, ping_timeout; // see struct door
-    double heartbeat;                                         // see rpc_heartbeat
+    unsigned headers;                                         // of one HTTP/1 request
+    unsigned compress;                                        // bytes of an answer; 0: never
+    double idle, age, age_grace, ping_interval, ping_timeout; // see struct door, as the next ones
+    double head, body;
+    double heartbeat; // see rpc_heartbeat
 };
 
 struct server_options {
@@ -27,6 +30,8 @@ struct server_options {
     bool insecure;
     char *tls_cert; // PEM files; "": no TLS
     char *tls_key;
+    char *access_log; // "": none is kept; "-": on standard output
+    bool access_json;
     char *tls_client_ca; // "": clients are not asked for certificates
     struct server_limits limits;
 };

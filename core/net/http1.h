@@ -13,10 +13,11 @@
 #include <stdio.h>
 
 enum http1_state {
-    H1_HEAD,  // between requests, or within a head
-    H1_BODY,  // a head is complete, its body is not
-    H1_WAIT,  // the request is complete, its answer is not: nothing is parsed
-    H1_TUNNEL // no HTTP any more: see http1_tunnel.c
+    H1_HEAD,     // between requests, or within a head
+    H1_BODY,     // a head is complete, its body is not
+    H1_TRAILERS, // nor are the lines behind its last chunk
+    H1_WAIT,     // the request is complete, its answer is not: nothing is parsed
+    H1_TUNNEL    // no HTTP any more: see http1_tunnel.c
 };
 
 // One header line within `head`: offsets, since the buffer moves while it grows.
@@ -31,10 +32,12 @@ struct http1 {
     struct stream *cur; // the request that is read or answered; client: that waits for its answer
     struct buf out;     // heads, interim answers and error answers that wait
     struct buf backlog; // bytes that came while nothing was parsed (pipelined requests)
+    size_t backlog_at;  // of them: parsed already
 
     // The line check (see http1.c).
-    size_t head_bytes; // of the head so far
-    size_t line_bytes; // of the line so far
+    size_t head_bytes;    // of the head so far
+    size_t line_bytes;    // of the line so far
+    unsigned blank_lines; // before the request
     bool first_line;
     char last; // the byte before
 
@@ -53,6 +56,8 @@ struct http1 {
     bool eof;        // the peer has sent all
     bool tunnel;     // 101 was answered
     bool parsing;
+    bool last_chunk;     // its size was read: trailers follow
+    size_t between;      // bytes of a chunked body since the last ones that were content
     int64_t body_left;   // of an answer with content-length; -1: not given
     size_t discard_left; // of a request whose answer is complete
     unsigned interims;   // client: answers 1xx to the present request
@@ -67,7 +72,8 @@ static inline int fail(struct http1 *h, int status, const char *detail) {
     if (h->fault == 0) {
         h->fault = status;
         h->detail = detail;
-        if (status == 400 || !h->base.server)
+        // What a peer sends on purpose is logged as such; not what we cannot do.
+        if (status != 503 && status != 417)
             snprintf(h->base.fault, sizeof h->base.fault, "%s", detail);
     }
     return -1;
@@ -79,15 +85,16 @@ int http1_on_field(llhttp_t *parser, const char *at, size_t n);
 int http1_on_value(llhttp_t *parser, const char *at, size_t n);
 int http1_on_value_complete(llhttp_t *parser);
 int http1_on_message_complete(llhttp_t *parser);
+int http1_on_chunk_header(llhttp_t *parser);
 // Checks and parses bytes of a head. *used: how many belong to it; *done: its end was found.
 int http1_parse_head(struct http1 *h, struct str bytes, size_t *used, bool *done);
+// The same for bytes of a body and the trailers behind it: `message_done` when they are complete.
+int http1_parse_body(struct http1 *h, struct str bytes, size_t *used);
 // Copies what was gathered into the stream, names in lower case.
 int http1_take_lines(struct http1 *h, struct stream *st, bool trailer);
 int http1_check_framing(struct http1 *h, struct stream *st);
 void http1_gathered_clear(struct http1 *h);
 void http1_expect_head(struct http1 *h); // a message is complete: the next bytes are a head
-// Gives bytes to llhttp; *used tells how many of them belong to the message.
-int http1_execute(struct http1 *h, struct str bytes, size_t *used);
 // http1.c
 void http1_parse_backlog(struct http1 *h);
 enum http_version http1_version(const struct http_session *base);

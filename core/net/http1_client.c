@@ -37,9 +37,10 @@ static int on_headers_complete(llhttp_t *parser) {
 static int on_body(llhttp_t *parser, const char *at, size_t n) {
     struct http1 *h = parser->data;
     struct stream *st = h->cur;
+    h->between = 0;
     if (st->reset) return 0;
     st->unconsumed += n;
-    h->base.events->data(&st->s, (struct str){at, n});
+    session_tell_data(st, (struct str){at, n});
     return 0;
 }
 
@@ -48,6 +49,7 @@ static const llhttp_settings_t SETTINGS = {
     .on_header_value = http1_on_value,
     .on_header_value_complete = http1_on_value_complete,
     .on_headers_complete = on_headers_complete,
+    .on_chunk_header = http1_on_chunk_header,
     .on_body = on_body,
     .on_message_complete = http1_on_message_complete,
 };
@@ -71,10 +73,10 @@ static int begin_answer(struct http1 *h) {
     h->state = H1_BODY;
     if (status == 101) {
         http1_tunnel_begin(h);
-        h->keep_alive = h->chunked = st->finished = st->ended = false;
+        h->keep_alive = h->chunked = st->sealed = st->finished = st->ended = false;
         h->body_left = -1;
     }
-    if (!st->reset) h->base.events->head(&st->s);
+    if (!st->reset) session_tell_head(st);
     return 0;
 }
 
@@ -91,8 +93,8 @@ static int end_answer(struct http1 *h, bool rest) {
     h->state = H1_HEAD;
     h->cur = NULL;
     h->out.n = 0;
-    st->s.remote_ended = true;
-    if (!st->reset) h->base.events->end(&st->s);
+    st->input_ended = true;
+    session_tell_end(st);
     if (st->reset) h->closing = true;
     stream_close(st, st->reset ? HTTP_CLOSE_LOCAL : HTTP_CLOSE_DONE);
     return 0;
@@ -121,7 +123,7 @@ static int parse_step(struct http1 *h, struct str bytes, size_t *used) {
         rc = http1_parse_head(h, bytes, used, &done);
         if (rc == 0 && done) rc = begin_answer(h);
     } else {
-        rc = http1_execute(h, bytes, used);
+        rc = http1_parse_body(h, bytes, used);
     }
     if (rc < 0) return rc;
     return h->message_done ? end_answer(h, *used < bytes.n) : 0;
@@ -146,8 +148,8 @@ static void eof(struct http_session *base) {
     h->eof = true;
     if (st != NULL && h->state == H1_TUNNEL) {
         h->cur = NULL;
-        h->closing = st->s.remote_ended = true;
-        if (!st->reset) base->events->end(&st->s);
+        h->closing = st->input_ended = true;
+        session_tell_end(st);
         stream_close(st, st->reset ? HTTP_CLOSE_LOCAL : HTTP_CLOSE_DONE);
         return;
     }

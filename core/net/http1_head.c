@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // HTTP/1: heads and trailers as they come in, of requests (http1.c) and of answers (http1_client.c).
 //
-// Before llhttp sees bytes of a head, a line check walks over them: lines end with CR LF and nothing else, no line continues
+// Framing is said once and in one way: content-length, digits only, or transfer-encoding, exactly "chunked" and not in
+// HTTP/1.0. Before llhttp sees bytes of a head, a line check walks over them: lines end with CR LF and nothing else, no line continues
 // the one before (obs-fold), the head is bounded. It finds the end of the head on its own, and llhttp must find the same.
-// What llhttp reports is gathered in `head`, and copied into the stream when it is complete.
+// The lines behind the last chunk are checked in the same way. What stands between the contents of two chunks (the size and
+// its extensions, which nobody uses) is CHUNK_LINE at most. What llhttp reports is gathered in `head`, and copied into the stream when it is complete.
 #include "net/http1.h"
 
-#include <stdlib.h>
+#include "base/pool.h"
+
+#define CHUNK_LINE 256
+#define LINES_FIRST 16
+#define BLANK_LINES 16 // before a request
 
 // ---- llhttp's callbacks: they gather
 
@@ -23,16 +29,25 @@ int http1_on_url(llhttp_t *parser, const char *at, size_t n) {
     return gather(h, at, n);
 }
 
+// The first lines are in the pool's memory: they are given back with every head, so that an idle connection holds none.
+static bool more_lines(struct http1 *h) {
+    size_t cap = h->line_cap == 0 ? LINES_FIRST : h->line_cap * 2;
+    size_t size = cap * sizeof *h->lines;
+    struct http1_line *lines = pool_take(pool_class(size), size);
+    if (lines == NULL) return false;
+    if (h->line_count > 0) memcpy(lines, h->lines, h->line_count * sizeof *lines);
+    if (h->line_cap > 0) pool_give_sized(h->lines, h->line_cap * sizeof *h->lines);
+    h->lines = lines;
+    h->line_cap = cap;
+    return true;
+}
+
 int http1_on_field(llhttp_t *parser, const char *at, size_t n) {
     struct http1 *h = parser->data;
     if (h->line_count == 0 || h->in_value) {
-        if (h->line_count == h->line_cap) {
-            size_t cap = h->line_cap == 0 ? 32 : h->line_cap * 2;
-            struct http1_line *lines = realloc(h->lines, cap * sizeof *lines);
-            if (lines == NULL) return fail(h, 503, "out of memory");
-            h->lines = lines;
-            h->line_cap = cap;
-        }
+        unsigned most = h->base.limits.fields;
+        if (most > 0 && h->line_count == most) return fail(h, 431, "there are too many headers");
+        if (h->line_count == h->line_cap && !more_lines(h)) return fail(h, 503, "out of memory");
         h->lines[h->line_count++] = (struct http1_line){.name = h->head.n};
         h->in_value = false;
     }
@@ -56,6 +71,14 @@ int http1_on_value_complete(llhttp_t *parser) {
     return 0;
 }
 
+// The size of a chunk has been read. llhttp stops behind the line of the last one, whose trailers are checked as a head is.
+int http1_on_chunk_header(llhttp_t *parser) {
+    struct http1 *h = parser->data;
+    h->between = 0;
+    h->last_chunk = parser->content_length == 0;
+    return h->last_chunk ? HPE_PAUSED : 0;
+}
+
 int http1_on_message_complete(llhttp_t *parser) {
     struct http1 *h = parser->data;
     h->message_done = true;
@@ -70,10 +93,21 @@ static bool line_complete(struct http1 *h) {
     h->line_bytes = 0;
     if (blank && h->first_line && h->base.server) {
         h->head_bytes = 0; // an empty line before a request is ignored (RFC 9112 section 2.2)
+        h->blank_lines++;
         return false;
     }
     h->first_line = false;
     return blank;
+}
+
+// In a request line one space stands between two parts (RFC 9112 section 3), and none before the first.
+static bool spaces_sound(const struct http1 *h, const char *p, size_t n) {
+    char before = h->line_bytes == 0 ? ' ' : h->last;
+    for (size_t i = 0; i < n; i++) {
+        if (before == ' ' && p[i] == ' ') return false;
+        before = p[i];
+    }
+    return true;
 }
 
 // Checks a piece of one line, which ends at its LF or where the bytes end.
@@ -86,10 +120,13 @@ static int check_piece(struct http1 *h, const char *p, size_t n, bool whole) {
         return fail(h, 400, "a line must end with CR LF");
     if (h->line_bytes == 0 && !h->first_line && (p[0] == ' ' || p[0] == '\t'))
         return fail(h, 400, "a header line must not continue the one before");
+    if (h->first_line && h->base.server && !spaces_sound(h, p, n))
+        return fail(h, 400, "the request line must have one space between its parts");
     h->last = p[n - 1];
     h->line_bytes += n;
     h->head_bytes += n;
     if (h->head_bytes <= h->base.limits.header_bytes) return 0;
+    if (h->state == H1_TRAILERS) return fail(h, 431, "the trailers are too long");
     if (h->first_line) return fail(h, 414, "the first line is too long");
     return fail(h, 431, "the headers are too long");
 }
@@ -105,6 +142,7 @@ static int check_head(struct http1 *h, struct str bytes, size_t *used, bool *don
         if (check_piece(h, p, n, lf != NULL) < 0) return -1;
         i += n;
         if (lf != NULL) *done = line_complete(h);
+        if (h->blank_lines > BLANK_LINES) return fail(h, 400, "there are too many empty lines");
     }
     *used = i;
     return 0;
@@ -169,14 +207,19 @@ int http1_check_framing(struct http1 *h, struct stream *st) {
 }
 
 void http1_gathered_clear(struct http1 *h) {
-    h->head.n = 0;
+    buf_free(&h->head);
     h->url_n = 0;
     h->line_count = 0;
+    if (h->line_cap > 0) pool_give_sized(h->lines, h->line_cap * sizeof *h->lines);
+    h->lines = NULL;
+    h->line_cap = 0;
     h->in_value = false;
 }
 
 void http1_expect_head(struct http1 *h) {
     h->message_done = h->head_done = false;
+    h->blank_lines = 0;
+    h->between = 0;
     h->head_bytes = h->line_bytes = 0;
     h->first_line = true;
     h->last = '\0';
@@ -200,10 +243,10 @@ static const char *parser_reason(struct http1 *h) {
 }
 
 // Gives bytes to llhttp; *used tells how many of them belong to the message.
-int http1_execute(struct http1 *h, struct str bytes, size_t *used) {
+static int execute(struct http1 *h, struct str bytes, size_t *used) {
     *used = bytes.n;
     llhttp_errno_t e = llhttp_execute(&h->parser, bytes.p, bytes.n);
-    if (e == HPE_PAUSED && h->message_done) {
+    if (e == HPE_PAUSED && (h->message_done || h->last_chunk)) {
         *used = (size_t)(llhttp_get_error_pos(&h->parser) - bytes.p);
         llhttp_resume(&h->parser);
         return 0;
@@ -215,8 +258,33 @@ int http1_parse_head(struct http1 *h, struct str bytes, size_t *used, bool *done
     size_t n = 0;
     size_t taken = 0;
     if (check_head(h, bytes, &n, done) < 0) return -1;
-    if (http1_execute(h, (struct str){bytes.p, n}, &taken) < 0) return -1;
+    if (execute(h, (struct str){bytes.p, n}, &taken) < 0) return -1;
     *used = n;
     if (*done == h->head_done && taken == n) return 0;
     return fail(h, 400, h->base.server ? "the request is malformed" : "the answer is malformed");
+}
+
+static int parse_trailers(struct http1 *h, struct str bytes, size_t *used) {
+    size_t n = 0;
+    size_t taken = 0;
+    bool done;
+    if (check_head(h, bytes, &n, &done) < 0) return -1;
+    if (execute(h, (struct str){bytes.p, n}, &taken) < 0) return -1;
+    *used = n;
+    if (done != h->message_done || taken != n) return fail(h, 400, "the trailers are malformed");
+    return 0;
+}
+
+int http1_parse_body(struct http1 *h, struct str bytes, size_t *used) {
+    if (h->state == H1_TRAILERS) return parse_trailers(h, bytes, used);
+    h->between += bytes.n; // unless something comes of them
+    if (execute(h, bytes, used) < 0) return -1;
+    if (h->between > CHUNK_LINE && !h->last_chunk && !h->message_done)
+        return fail(h, 400, "the line of a chunk is too long");
+    if (!h->last_chunk) return 0;
+    h->last_chunk = false;
+    h->state = H1_TRAILERS;
+    h->head_bytes = h->line_bytes = 0;
+    h->last = '\0';
+    return 0;
 }

@@ -47,7 +47,7 @@ int http1_upgrade(struct stream *st, const struct http_header *headers, size_t c
     buf_append_text(&h->out, "\r\n");
     if (h->out.failed) return -STATUS_RESOURCE_EXHAUSTED;
     if (h->state == H1_WAIT) { // answered late: the request's end has been told
-        st->s.remote_ended = false;
+        st->s.remote_ended = st->input_ended = false;
         http1_tunnel_begin(h);
     }
     return 0;
@@ -56,10 +56,7 @@ int http1_upgrade(struct stream *st, const struct http_header *headers, size_t c
 // The request is whole. A tunnel may be idle for hours: what only HTTP needs is let go.
 void http1_tunnel_begin(struct http1 *h) {
     h->state = H1_TUNNEL;
-    buf_free(&h->head);
-    free(h->lines);
-    h->lines = NULL;
-    h->line_cap = 0;
+    http1_gathered_clear(h);
 }
 
 void http1_tunnel_data(struct http1 *h, struct str bytes) {

@@ -13,7 +13,8 @@
 
 // Values that differ with every request are not worth a place in the peer's table, where they drive out others.
 static uint8_t flags_of(struct str name) {
-    bool differs = str_is(name, "traceparent") || str_is(name, "grpc-timeout");
+    bool differs = str_is(name, "traceparent") || str_is(name, "grpc-timeout") ||
+                   str_is(name, "mica-request-id");
     return differs ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE;
 }
 

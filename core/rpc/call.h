@@ -71,8 +71,11 @@ struct rpc_loop { // what rpc keeps for a loop; loop->user
     struct headers out; // scratch, as the next two
     struct buf clean, normal;
     struct route_param params[ROUTE_PARAMS_MAX]; // of the request at hand
-    int64_t warned_at;                           // log lines about refusals: one a second
-    unsigned warnings;                           // not written since
+    struct call *packed_first, *packed_last; // grpc_packed.c's, as the next ones: calls that wait
+    struct loop_task packed_task;
+    bool packed_posted;
+    int64_t warned_at; // log lines about refusals: one a second
+    unsigned warnings; // not written since
 };
 
 struct rpc_door { // a door's `user`
@@ -89,7 +92,10 @@ struct rpc_server {
     struct blob *empty_object; // "{}"
     struct route metrics;      // where /metrics is answered
     atomic_int uncounted;      // calls under way that have no series: scrapes
-    pthread_mutex_t lock;      // of `dials` and `forwards`
+    struct access_log *access; // NULL: none is kept
+    rpc_ready ready;           // for /health/ready; NULL: always
+    void *ready_user;
+    pthread_mutex_t lock; // of `dials` and `forwards`
     struct dial *dials;
     struct forward *forwards;
     atomic_uint next_dial;
@@ -133,10 +139,10 @@ struct call {
     bool transcoded;         // the caller speaks JSON and the service does not
     uint32_t wire_weight;    // what the last ITEM weighed as it came from the service
     bool requested, headed, answered;
-    bool gzip;            // gRPC: the head of the answer says that messages may be compressed
-    bool request_ended;   // the service knows that the request is complete
-    uint8_t body_kind;    // gateway.c: what the body is
-    bool mapped;          // gateway_map.c: the (first) message is not just the body
+    bool gzip;                  // gRPC: the head of the answer says that messages may be compressed
+    bool request_ended;         // the service knows that the request is complete
+    uint8_t body_kind;          // gateway.c: what the body is
+    bool mapped;                // gateway_map.c: the (first) message is not just the body
     struct route_param *params; // and the variables of its path, owned; NULL: none
     size_t param_count;
     int refusal;          // gateway_page.c: the HTTP status of a refused request
@@ -145,6 +151,9 @@ struct call {
     struct blob *leading; // metadata that waits for the head of the answer (gateway)
     struct blob *message; // the one message of a unary gRPC request
     struct intake intake; // of who sends many messages
+    size_t unpacked;      // grpc_packed.c's, as the next ones: bytes that its message unfolded to
+    struct call *packed_next, *packed_prev;
+    bool packed_waits;            // in the list of its loop
     struct forward_call *forward; // forward.c
     uint32_t uncredited;          // bytes of ITEMs that the service has had no credit for yet
 };
@@ -159,6 +168,7 @@ struct request {
     struct str path; // without the query
     struct str query;
     struct str ns; // valid, or the default
+    uint64_t request_id;
     const struct route *route;
     const struct route_param
         *params; // the variables of its template; texts end with the next request
@@ -218,8 +228,15 @@ void spaces_clear(struct door_view *view);
 struct blob *account_of(const struct request *r, const struct space *space, bool grpc);
 struct blob *peer_of(struct rpc_loop *at, struct conn *conn); // held for the caller
 
+// ---- grpc_packed.c
+// May the call's compressed message be unpacked now? False: it waits, and grpc_request is called when it may.
+bool packed_room(struct call *c);
+void packed_end(struct call *c); // it is answered
+void packed_resume(struct loop *loop, struct loop_task *task);
+
 // ---- grpc_server.c, gateway.c
 void grpc_head(struct request *r);
+void grpc_request(struct call *c); // its one message is here and has room: sends the REQUEST
 void gateway_head(struct request *r);
 
 // ---- gateway_map.c

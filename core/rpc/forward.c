@@ -221,6 +221,7 @@ void forward_head(struct request *r, struct blob *account) {
         gateway_refuse(r, 503, STATUS_UNAVAILABLE, "no memory for the call");
         return;
     }
+    http_as_is(r->stream);
     c->forward = fc;
     *fc = (struct forward_call){.call = c,
                                 .forward = f,

@@ -7,6 +7,7 @@
 // (gateway_socket.c).
 #include "rpc/gateway.h"
 #include "msg/metadata.h"
+#include "net/encoding.h"
 
 // ---- unary calls
 
@@ -15,8 +16,7 @@ struct gateway_error gateway_error_of(const struct call *c, int http, const stru
     struct str name = blob_str(fault == NULL ? NULL : fault->id);
     return (struct gateway_error){.http = http,
                                   .id = name.n > 0 ? name : gateway_id(id, c->route),
-                                  .detail = blob_str(fault == NULL ? NULL : fault->text),
-                                  .request_id = c->context->request_id};
+                                  .detail = blob_str(fault == NULL ? NULL : fault->text)};
 }
 
 void gateway_end_error(struct call *c, int http, int status, const struct msg_fault *fault,
@@ -246,6 +246,12 @@ void gateway_head(struct request *r) {
     bool options = str_is(r->stream->method, "OPTIONS");
     if (!(options && goes_elsewhere(r)) && gateway_fixed(r)) return;
     if (!find_route(r)) return;
+    if (r->stream->foreign_encoding && r->route->kind != ROUTE_FORWARD) {
+        gateway_refuse(r, 415, STATUS_INVALID_ARGUMENT,
+                       "this content-encoding is not understood here: use one of " ENCODINGS_TAKEN
+                       ", or none");
+        return;
+    }
     struct space *space = space_get(r->view, r->ns);
     struct blob *account = space == NULL ? NULL : account_of(r, space, false);
     if (account == NULL && !r->route->public) {

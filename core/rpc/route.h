@@ -87,9 +87,10 @@ struct route {
     struct str http_method; // "GET"; "*": every one
     struct str host;        // "": every one
     struct str verb;        // where the template has variables; of others it is part of the path
-    const struct pb_field *body, *response_body; // of an endpoint: the field that it is; NULL: see the next, and the whole
-    bool whole_body; // the body is the whole request; else, without `body`, there is none
-    bool empty;      // answers that hold nothing are 204
+    const struct pb_field *body,
+        *response_body;   // of an endpoint: the field that it is; NULL: see the next, and the whole
+    bool whole_body;      // the body is the whole request; else, without `body`, there is none
+    bool empty;           // answers that hold nothing are 204
     struct msg_form form; // how answers are printed as JSON
     const struct pb_field *event_id, *resume; // of server-sent events; NULL: none
     struct template_variable *variables;

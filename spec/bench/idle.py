@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Resident memory of many idle connections: HTTP/2, each of which has made one call; WebSockets that have said nothing yet;
-WebSockets in a conversation, whose service waits for the next word. Ten thousand of each, on a server of their own."""
+"""Resident memory of many idle connections: over HTTP/2 at the proxy and over HTTP/1.1 at the api door, each of which has made
+one call; WebSockets that have said nothing yet; WebSockets in a conversation, whose service waits for the next word. Ten
+thousand of each, on a server of their own. A kind is a function that makes such a connection, and what it is held to."""
 
+import http.client
 import os
 import pathlib
-import re
 import resource
 import subprocess
 import sys
@@ -31,7 +32,7 @@ def http2(mica):
 
 
 def open_socket(mica):
-    return raw_websocket.open(re.search(r"api=http://(\S+)", mica.line).group(1), "/helloworld/pingPong")
+    return raw_websocket.open(f"127.0.0.1:{mica.api}", "/helloworld/pingPong")
 
 
 def silent(mica):
@@ -47,11 +48,22 @@ def talking(mica):
     return socket.socket.close
 
 
-KINDS = (("HTTP/2 connections", http2, 220), ("WebSockets that have said nothing", silent, 150),
-         ("WebSockets in a conversation", talking, 150))
+def http1(mica):
+    connection = http.client.HTTPConnection("127.0.0.1", mica.api)
+    connection.request("POST", "/helloworld", b'{"name":"Ada"}')
+    answer = connection.getresponse().read()
+    if answer != b'{"message":"Hello Ada"}':
+        sys.exit(f"bench: the answer is {answer!r}")
+    return connection.close
 
 
-def measure(what, connect, most):
+KINDS = {"http2": (http2, "HTTP/2 connections", 220), "http1": (http1, "HTTP/1.1 connections", 60),
+         "silent": (silent, "WebSockets that have said nothing", 150),
+         "talking": (talking, "WebSockets in a conversation", 150)}
+
+
+def measure(kind):
+    connect, what, aim = KINDS[kind]
     limit = ["--max-connections", str(CONNECTIONS + 100), "--heartbeat", "0"]
     with peers.mica("mica", limit) as mica:
         subprocess.run([MICA, "run", str(ROOT / "examples/helloworld"), "--instances", str(INSTANCES if connect is talking else 1)],
@@ -61,15 +73,17 @@ def measure(what, connect, most):
         time.sleep(1)
         after = peers.resident(mica.process.pid)
         print(f"{CONNECTIONS:,} idle {what}: {after:.0f} MB resident, {before:.0f} MB before them, "
-              f"{(after - before) * 1024 / CONNECTIONS:.1f} KB each (aim: under {most} MB)", flush=True)
+              f"{(after - before) * 1024 / CONNECTIONS:.1f} KB each (aim: under {aim} MB)", flush=True)
         for each in close:
             each()
 
 
-def run(_):
+def run(args):
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if files < CONNECTIONS + 100:
         sys.exit(f"bench: {CONNECTIONS} connections need as many descriptors, the limit is {files}: ulimit -Hn")
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-    for what, connect, most in KINDS:
-        measure(what, connect, most)
+    for kind in args.kinds or KINDS:
+        if kind not in KINDS:
+            sys.exit(f"bench: no kind {kind!r}; kinds are: {' '.join(KINDS)}")
+        measure(kind)

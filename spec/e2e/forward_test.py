@@ -3,6 +3,7 @@
 """The reverse proxy to an HTTP service elsewhere: what it passes on, both ways, and what it makes of backends that fail."""
 
 import base64
+import gzip
 import hashlib
 import http.client
 import os
@@ -248,6 +249,18 @@ class Bodies(Forward):
         self.assertEqual(connection.getresponse().read(), b"")
         self.assertEqual(backend.seen[-1].header("content-length"), "0")
         connection.close()
+
+    def test_content_codings(self):
+        """What is compressed stays so, and nothing else is: encodings are between client and service."""
+        text = b'{"a":"' + b"x" * 5000 + b'"}'
+        backend = self.serve(lambda r: r.answer(text, headers=["Content-Type: application/json", 'ETag: "1"']))
+        for coding, body in (("gzip", gzip.compress(text)), ("zstd", b"whatever"), ("gzip", b"damaged")):
+            answer = self.server.http("POST", "/shop/x", body, {"Content-Encoding": coding, "Accept-Encoding": "gzip, br"})
+            self.assertEqual((answer.status, answer.body, answer.headers["etag"]), (200, text, '"1"'))
+            self.assertNotIn("content-encoding", answer.headers)
+            seen = backend.seen[-1]
+            self.assertEqual((seen.header("content-encoding"), seen.header("content-length"), seen.content),
+                             (coding, str(len(body)), body))
 
     def test_trailers(self):
         def handler(request):

@@ -18,6 +18,7 @@ class Request:
         self.method, self.target, _ = line.split(" ", 2)
         self.headers = headers
         self.trailers = []
+        self.content = b""  # what `answer` has read
         self._read = False
         self.number = 0  # of those on its connection, from 1
 
@@ -62,7 +63,7 @@ class Request:
     def answer(self, body=b"", status="200 OK", headers=()):
         """A whole answer, after the whole request."""
         if not self._read:
-            self.body()
+            self.content = self.body()
         body = body if isinstance(body, bytes) else body.encode()
         lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
         self.send("\r\n".join(lines).encode() + b"\r\n\r\n" + (b"" if self.method == "HEAD" else body))
