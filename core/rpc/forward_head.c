@@ -260,7 +260,7 @@ void forward_answer_headers(struct forward_headers *h, int status, const struct 
     for (size_t i = 0; i < count; i++) {
         struct str name = in[i].name;
         bool length = str_is(name, "content-length") && status >= 200 && status != 204;
-        if (hop_by_hop(name) && !length) continue;
+        if ((hop_by_hop(name) && !length) || str_is(name, "mica-request-id")) continue; // ours
         if (!connection || !named_by_connection(name, in, count)) add(h, name, in[i].value);
     }
 }

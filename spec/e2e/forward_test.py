@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import http.client
+import json
 import os
 import pathlib
 import socket
@@ -735,6 +736,25 @@ class Registering(Forward):
         for service, code, count in (("shop", "NOT_FOUND", 1), ("away", "UNAVAILABLE", 1)):
             self.assertIn(f'mica_calls_total{{door="api",namespace="mica",service="{service}",endpoint="*",code="{code}"}} {count}\n',
                           page)
+
+
+class Logged(Forward):
+    @classmethod
+    def setUpClass(cls):
+        cls.file = harness.work_folder("access") / "log"
+        cls.args = ("--access-log", str(cls.file), "--access-log-format", "json")
+        super().setUpClass()
+
+    def test_access_log(self):
+        self.serve(lambda r: r.answer("hello", "404 Not Found"))
+        self.server.http("GET", "/shop/a%2Fb?c")
+        end = time.monotonic() + 5 * SLOW
+        while "shop" not in self.file.read_text():
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.02)
+        [line] = [json.loads(line) for line in self.file.read_text().splitlines() if "shop" in line]
+        self.assertEqual([line[name] for name in ("method", "path", "status", "bytes", "service", "endpoint")],
+                         ["GET", "/shop/a%2Fb?c", 404, 5, "shop", "*"], line)
 
 
 class Stopping(harness.Case):

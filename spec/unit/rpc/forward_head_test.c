@@ -190,6 +190,7 @@ static void answers(void **state) {
                                             H("trailer", "x"),
                                             H("upgrade", "websocket"),
                                             H("proxy-authenticate", "Basic"),
+                                            H("mica-request-id", "1"),
                                             H("www-authenticate", "Basic")};
     static const struct {
         int status;
