@@ -244,6 +244,7 @@ static void leave(void *context, struct message *request) {
 
 static struct server_limits copy_limits(const Mica__Core__V1__DoorLimits *in) {
     return (struct server_limits){.message = in->message,
+                                  .request_body = in->request_body,
                                   .metadata = in->metadata,
                                   .streams = in->streams,
                                   .connections = in->connections,
@@ -259,6 +260,18 @@ static struct server_limits copy_limits(const Mica__Core__V1__DoorLimits *in) {
                                   .compress = in->compress};
 }
 
+// Copies a list of texts; what was copied before memory ended is there too.
+static bool copy_texts(char ***to, size_t *count, char *const *texts, size_t n) {
+    *to = calloc(n + 1, sizeof **to);
+    if (*to == NULL) return false;
+    while (*count < n) {
+        char *copy = strdup(texts[*count]);
+        if (copy == NULL) return false;
+        (*to)[(*count)++] = copy;
+    }
+    return true;
+}
+
 static bool copy_options(struct server_options *o, const Mica__Core__V1__ServeRequest *in) {
     *o = (struct server_options){.data = strdup(in->data),
                                  .api = strdup(in->api),
@@ -266,7 +279,6 @@ static bool copy_options(struct server_options *o, const Mica__Core__V1__ServeRe
                                  .log_level = strdup(in->log_level),
                                  .io = in->io,
                                  .workers = in->workers,
-                                 .run = calloc(in->n_run + 1, sizeof *o->run),
                                  .insecure = in->insecure,
                                  .tls_cert = strdup(in->tls_cert),
                                  .tls_key = strdup(in->tls_key),
@@ -275,13 +287,10 @@ static bool copy_options(struct server_options *o, const Mica__Core__V1__ServeRe
                                  .access_json = strcmp(in->access_log_format, "json") == 0,
                                  .limits = copy_limits(in->limits)};
     bool ok = o->data != NULL && o->api != NULL && o->proxy != NULL && o->log_level != NULL &&
-              o->run != NULL && o->access_log != NULL && o->tls_cert != NULL && o->tls_key != NULL &&
-              o->tls_client_ca != NULL;
-    while (ok && o->run_count < in->n_run) {
-        o->run[o->run_count] = strdup(in->run[o->run_count]);
-        ok = o->run[o->run_count] != NULL;
-        if (ok) o->run_count++;
-    }
+              o->access_log != NULL && o->tls_cert != NULL && o->tls_key != NULL &&
+              o->tls_client_ca != NULL && copy_texts(&o->run, &o->run_count, in->run, in->n_run);
+    if (ok && in->cors != NULL)
+        ok = copy_texts(&o->origins, &o->origin_count, in->cors->origins, in->cors->n_origins);
     if (!ok) server_options_free(o);
     return ok;
 }

@@ -65,7 +65,8 @@ static void serving(void *context, struct message *request) {
 static bool platform_serves(struct deploy *d, const char *name) {
     struct directory_entry entry;
     struct service_counts n;
-    if (directory_look(d->directory, str_of(""), str_of(name), str_of(""), &entry) < 0) return false;
+    if (directory_look(d->directory, str_of(""), str_of(name), str_of(""), &entry) < 0)
+        return false;
     service_count(service_of_port(entry.port), &n);
     port_drop(entry.port);
     pb_pool_drop(entry.pool);

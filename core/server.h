@@ -6,13 +6,14 @@
 #include <stddef.h>
 
 // What `mica server` was told. Texts are owned; NULL or 0 is the default.
-struct server_limits {                                        // all are given; times in seconds
-    size_t message;                                           // bytes of one message in
-    size_t metadata;                                          // bytes of one request's headers
-    unsigned streams;                                         // open requests on a connection
-    unsigned connections;                                     // of one door
-    unsigned headers;                                         // of one HTTP/1 request
-    unsigned compress;                                        // bytes of an answer; 0: never
+struct server_limits {    // all are given; times in seconds
+    size_t message;       // bytes of one message in
+    size_t request_body;  // of a body over HTTP that a service reads as a whole
+    size_t metadata;      // bytes of one request's headers
+    unsigned streams;     // open requests on a connection
+    unsigned connections; // of one door
+    unsigned headers;     // of one HTTP/1 request
+    unsigned compress;    // bytes of an answer; 0: never
     double idle, age, age_grace, ping_interval, ping_timeout; // see struct door, as the next ones
     double head, body;
     double heartbeat; // see rpc_heartbeat
@@ -34,6 +35,8 @@ struct server_options {
     bool access_json;
     char *tls_client_ca; // "": clients are not asked for certificates
     struct server_limits limits;
+    char **origins; // whose pages may read what the doors answer, see rpc/cors.h
+    size_t origin_count;
 };
 
 // Blocks. The exit code: 0 after a stop, 1 for a fault at start, which is one line on stderr.

@@ -217,11 +217,40 @@ struct http_stream *http_request(struct http_session *h, struct str method, stru
 
 // ---- streams
 
+bool http_add_header(struct http_stream *s, const char *name, struct str value) {
+    struct stream *st = stream_of(s);
+    assert(s->session->server && !st->responded);
+    for (struct added_header *a = st->added; a != NULL; a = a->next) {
+        if (!str_is(a->header.name, name)) continue;
+        a->header.value = value;
+        return true;
+    }
+    struct added_header *added = (void *)stream_alloc(st, sizeof *added);
+    if (added == NULL) return false;
+    *added = (struct added_header){st->added, {str_of(name), value}};
+    st->added = added;
+    return true;
+}
+
+// *headers and what was added, as one list in the stream's memory.
+static bool join_added(struct stream *st, const struct http_header **headers, size_t *count) {
+    size_t n = *count;
+    for (const struct added_header *a = st->added; a != NULL; a = a->next) n++;
+    struct http_header *all = (void *)stream_alloc(st, n * sizeof *all);
+    if (all == NULL) return false;
+    if (*count > 0) memcpy(all, *headers, *count * sizeof *all);
+    *headers = all;
+    *count = n;
+    for (const struct added_header *a = st->added; a != NULL; a = a->next) all[--n] = a->header;
+    return true;
+}
+
 int http_respond(struct http_stream *s, int status, const struct http_header *headers, size_t count,
                  bool end) {
     struct stream *st = stream_of(s);
     if (st->reset) return -STATUS_CANCELLED;
     if (st->responded || !s->session->server) return -STATUS_FAILED_PRECONDITION;
+    if (st->added != NULL && !join_added(st, &headers, &count)) return -STATUS_RESOURCE_EXHAUSTED;
     if (status < 200 || status > 599 || !headers_sound(headers, count))
         return -STATUS_INVALID_ARGUMENT;
     st->no_body = st->is_head || status == 204 || status == 304;
@@ -263,8 +292,12 @@ static bool queue(struct stream *st, struct str bytes) {
                               : encode_queue(st, blob_new(bytes.p, bytes.n));
 }
 
-static bool queue_blob(struct stream *st, struct blob *take) {
-    return st->encode == NULL ? stream_queue_blob(st, take) : encode_queue(st, take);
+static bool queue_part(struct stream *st, struct blob *take, size_t from, size_t n) {
+    if (st->encode == NULL) return stream_queue_part(st, take, from, n);
+    if (n == blob_str(take).n) return encode_queue(st, take);
+    struct blob *part = blob_new(blob_str(take).p + from, n);
+    blob_drop(take);
+    return encode_queue(st, part);
 }
 
 int http_send(struct http_stream *s, struct str bytes) {
@@ -278,13 +311,17 @@ int http_send(struct http_stream *s, struct str bytes) {
 }
 
 int http_send_blob(struct http_stream *s, struct blob *take) {
+    return http_send_part(s, take, 0, blob_str(take).n);
+}
+
+int http_send_part(struct http_stream *s, struct blob *take, size_t from, size_t n) {
     struct stream *st = stream_of(s);
     int rc = may_send(st);
     if (rc != 0) {
         blob_drop(take);
         return rc < 0 ? rc : 0;
     }
-    if (!queue_blob(st, take)) return -STATUS_RESOURCE_EXHAUSTED;
+    if (!queue_part(st, take, from, n)) return -STATUS_RESOURCE_EXHAUSTED;
     s->session->ops->queued(st);
     touch(s->session);
     return 0;

@@ -154,9 +154,14 @@ struct http_stream *http_request(struct http_session *h, struct str method, stru
                                  struct str authority, struct str path,
                                  const struct http_header *headers, size_t count, bool end,
                                  void *user);
+// Server side, before http_respond: the head of the answer gets this header as well, whoever makes it. Said again of a name,
+// the last value counts. Both must live as long as the stream. False: no memory.
+bool http_add_header(struct http_stream *s, const char *name, struct str value);
 int http_send(struct http_stream *s, struct str bytes); // copies
 int http_send_blob(struct http_stream *s,
                    struct blob *take); // takes the reference, also when it fails
+// The same for `n` bytes of it from `from` on.
+int http_send_part(struct http_stream *s, struct blob *take, size_t from, size_t n);
 size_t http_queued(const struct http_stream *s);
 // Ends our side. Trailers go out on HTTP/2, and on HTTP/1.1 when the body is chunked.
 int http_finish(struct http_stream *s, const struct http_header *trailers, size_t count);

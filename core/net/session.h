@@ -88,6 +88,12 @@ struct chunk {
     size_t from, to, cap;
 };
 
+// A header that the answer will have, see http_add_header; the newest comes first.
+struct added_header {
+    struct added_header *next;
+    struct http_header header;
+};
+
 struct stream {
     struct http_stream s; // first: an http_stream is a stream
     struct stream *next, *prev;
@@ -122,6 +128,7 @@ struct stream {
     struct body_encoder *encode; // NULL: the answer goes as it is
     struct body_decoder *decode; // NULL: so does the request
     struct http_header stamp;    // a header of every answer; without a name: none
+    struct added_header *added;
     struct http_header *out_trailers;
     size_t out_trailer_count;
     struct arena_block *blocks;
@@ -163,6 +170,7 @@ bool stream_add_header(struct stream *st, bool trailer, struct str name,
                        struct str value); // keeps the slices
 bool stream_queue(struct stream *st, struct str bytes);
 bool stream_queue_blob(struct stream *st, struct blob *take);
+bool stream_queue_part(struct stream *st, struct blob *take, size_t from, size_t n);
 void stream_dequeue(struct stream *st, struct buf *out, size_t n); // n is at most st->queued
 
 void stream_owe_writable(struct stream *st);

@@ -148,9 +148,10 @@ static int step_element(struct pb_form *f, uint32_t at, struct str index, uint32
 
 static int step(struct pb_form *f, uint32_t at, struct str segment, uint32_t *to) {
     const struct form_node *n = &f->nodes[at];
+    if (n->set) return fail(f, "is a single value and has no fields");
     if (n->many && n->field->is_map) return step_key(f, at, n->field, segment, to);
     if (n->many) return step_element(f, at, segment, to);
-    if (n->set || n->type == NULL) return fail(f, "is a single value and has no fields");
+    if (n->type == NULL) return fail(f, "is a single value and has no fields");
     if (n->type->wkt == PB_WKT_STRUCT) return step_key(f, at, &n->type->fields[0], segment, to);
     return step_field(f, at, segment, to);
 }
@@ -188,19 +189,23 @@ static bool takes_text(const struct pb_field *f) {
     }
 }
 
+static bool is_array(struct str json) {
+    size_t i = 0;
+    while (i < json.n && (json.p[i] == ' ' || (json.p[i] >= '\t' && json.p[i] <= '\r'))) i++;
+    return i < json.n && json.p[i] == '[';
+}
+
 static int set_value(struct pb_form *f, uint32_t at, enum form_kind kind, struct str value) {
-    if (kind == FORM_JSON && at != 0 && !f->nodes[at].set && f->nodes[at].count == 0) {
-        f->nodes[at].set = true;
-        f->nodes[at].kind = FORM_JSON;
-        f->nodes[at].text = value;
-        return 0;
-    }
-    if (at != 0 && f->nodes[at].many && !f->nodes[at].field->is_map) { // a repeated key
+    bool list = at != 0 && f->nodes[at].many && !f->nodes[at].field->is_map;
+    bool whole = kind == FORM_JSON && (!list || is_array(value));
+    if (f->nodes[at].set && f->nodes[at].many) return fail(f, "is set twice");
+    if (list && !whole) { // a repeated key
         int rc = step_element(f, at, (struct str){"", 0}, &at);
         if (rc < 0) return rc;
     }
     struct form_node *n = &f->nodes[at];
-    if (at == 0 || n->many || !takes_text(n->field))
+    if (kind == FORM_JSON && n->count > 0) return fail(f, "is set twice");
+    if (kind != FORM_JSON && (at == 0 || n->many || !takes_text(n->field)))
         return fail(f, "is a message: name a field of it");
     if (n->set) return n->rank > f->rank ? 0 : fail(f, "is set twice");
     n->set = true;
@@ -240,6 +245,53 @@ int pb_form_add(struct pb_form *f, enum form_rank rank, struct str name, enum fo
         return err_set(f->err, STATUS_INVALID_ARGUMENT, "the name of a value is not valid UTF-8");
     if (kind == FORM_TEXT && !utf8_valid(value)) return fail(f, "is not valid UTF-8");
     return add(f, 0, kind, value);
+}
+
+// ---- files
+
+const struct pb_field *pb_form_file_data(const struct pb_message *type) {
+    if (type == NULL || type->wkt != PB_WKT_NONE) return NULL;
+    const struct pb_field *data = pb_field_by_name(type, (struct str){"data", 4});
+    return data != NULL && data->type == PB_BYTES && !data->repeated ? data : NULL;
+}
+
+// A member of a file's message, if it has such a one and there is something to say.
+static int set_note(struct pb_form *f, uint32_t at, const char *name, struct str value) {
+    const struct pb_field *field = pb_field_by_name(f->nodes[at].type, str_of(name));
+    uint32_t to;
+    if (value.n == 0 || field == NULL || field->type != PB_STRING || field->repeated) return 0;
+    int rc = step_field(f, at, field->name, &to);
+    return rc != 0 ? rc : set_value(f, to, FORM_TEXT, value);
+}
+
+static int set_file(struct pb_form *f, uint32_t at, const struct form_file *file) {
+    uint32_t to;
+    int rc = 0;
+    if (f->nodes[at].many && !f->nodes[at].field->is_map)
+        rc = step_element(f, at, (struct str){"", 0}, &at);
+    if (rc != 0) return rc;
+    const struct form_node *n = &f->nodes[at];
+    const struct pb_field *data = n->many ? NULL : pb_form_file_data(n->type);
+    if (data == NULL) return set_value(f, at, FORM_BYTES, file->data);
+    rc = step_field(f, at, data->name, &to);
+    if (rc == 0) rc = set_value(f, to, FORM_BYTES, file->data);
+    if (rc == 0) rc = set_note(f, at, "name", file->name);
+    return rc == 0 ? set_note(f, at, "content_type", file->content_type) : rc;
+}
+
+int pb_form_add_file(struct pb_form *f, enum form_rank rank, struct str name,
+                     const struct form_file *file) {
+    uint32_t at = 0;
+    f->rank = (uint8_t)rank;
+    f->key = name;
+    if (!utf8_valid(name) || !utf8_valid(file->name) || !utf8_valid(file->content_type))
+        return err_set(f->err, STATUS_INVALID_ARGUMENT, "the name of a file is not valid UTF-8");
+    if (++f->values > MAX_VALUES)
+        return err_set(f->err, STATUS_INVALID_ARGUMENT, "the request has over %d values",
+                       MAX_VALUES);
+    int rc = walk(f, &at);
+    if (rc == 0) rc = set_file(f, at, file);
+    return rc == IGNORED ? 0 : rc;
 }
 
 // ---- pairs

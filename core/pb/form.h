@@ -32,6 +32,17 @@ void pb_form_delete(struct pb_form *f);
 // One value. `name` is valid UTF-8, or is refused; name and value must outlive the form.
 int pb_form_add(struct pb_form *f, enum form_rank rank, struct str name, enum form_kind kind,
                 struct str value);
+// One file. `name` leads to a field of bytes or a string, which gets its content; or to a message that is made for files (or
+// a list of these): one with a field `data` of bytes, and, where it has them, strings `name` and `content_type`.
+struct form_file {
+    struct str name; // as its owner calls it
+    struct str content_type;
+    struct str data;
+};
+int pb_form_add_file(struct pb_form *f, enum form_rank rank, struct str name,
+                     const struct form_file *file);
+// The field `data` of a message that is made for files; NULL: it is not.
+const struct pb_field *pb_form_file_data(const struct pb_message *type);
 // "name=Ada&tags=a&tags=b", percent-encoded. `under` (may be empty): the field that they are members of.
 int pb_form_add_pairs(struct pb_form *f, enum form_rank rank, struct str under, struct str pairs);
 

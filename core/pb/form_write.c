@@ -149,12 +149,14 @@ static int merge_member(struct merge *m, uint32_t at, bool *written) {
     json_put_string(m->out, m->lex.text);
     buf_append_byte(m->out, ':');
     enum json_token first = json_next(&m->lex);
-    if (first == JSON_NULL && child != FORM_NONE) { // as if it were not there
+    bool absent = first == JSON_NULL && !(field != NULL && field->message != NULL &&
+                                          field->message->wkt == PB_WKT_VALUE);
+    if (absent && child != FORM_NONE) { // as if it were not there
         m->out->n = before;
         return 0;
     }
     *written = true;
-    if (field != NULL && first != JSON_NULL) drop_others(m, at, field);
+    if (field != NULL && !absent) drop_others(m, at, field);
     if (child == FORM_NONE) return copy_value(m, first);
     int rc = merge_value(m, child, first);
     m->f->nodes[child].done = true;

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "rpc/door.h"
+#include "rpc/grpc_web.h"
 #include "rpc/head.h"
 #include "rpc/headers.h"
 #include "rpc/intake.h"
@@ -91,6 +92,7 @@ struct rpc_server {
     struct rpc_door doors[DOORS];
     struct blob *empty_object; // "{}"
     struct route metrics;      // where /metrics is answered
+    struct blob *origins;      // which may read what any service answers, see cors.h
     atomic_int uncounted;      // calls under way that have no series: scrapes
     struct access_log *access; // NULL: none is kept
     rpc_ready ready;           // for /health/ready; NULL: always
@@ -108,6 +110,8 @@ struct call_form {
     void (*end)(struct call *c);    // the request is here as a whole
     void (*headers)(struct call *c, struct message *m);
     void (*item)(struct call *c, struct message *m);
+    void (*credit)(struct call *c,
+                   uint32_t credit); // the service takes more of the body; NULL: intake.h
     void (*response)(struct call *c, struct message *m);
     void (*draining)(struct call *c); // the connection takes nothing new; may be NULL
     void (*writable)(struct call *c); // may be NULL: more of the answer can be queued
@@ -117,6 +121,7 @@ struct call_form {
 };
 
 struct socket; // gateway_socket.c
+struct parts;  // gateway_parts.c
 
 struct call {
     struct rpc_loop *at;
@@ -134,6 +139,7 @@ struct call {
     struct loop_timer beat; // of a stream to a browser: shows that it lives
     int64_t spoke;          // loop_now when something was last sent on it
     struct socket *socket;  // of a WebSocket
+    struct parts *parts;    // of a form with files that is streamed (gateway_parts.c)
     struct msg_form encoding;
     struct str content_type; // of the answer; static
     bool transcoded;         // the caller speaks JSON and the service does not
@@ -141,13 +147,16 @@ struct call {
     bool requested, headed, answered;
     bool gzip;                  // gRPC: the head of the answer says that messages may be compressed
     bool request_ended;         // the service knows that the request is complete
+    bool streams;               // raw HTTP: the body goes as ITEMs
     uint8_t body_kind;          // gateway.c: what the body is
     bool mapped;                // gateway_map.c: the (first) message is not just the body
     struct route_param *params; // and the variables of its path, owned; NULL: none
     size_t param_count;
-    int refusal;          // gateway_page.c: the HTTP status of a refused request
-    int refusal_status;   // and what it counts as
-    struct buf body;      // of a request over HTTP
+    int refusal;        // gateway_page.c: the HTTP status of a refused request
+    int refusal_status; // and what it counts as
+    struct buf
+        body; // of a request over HTTP; where it streams, what the service has no room for yet
+    struct buf texts;     // gateway_parts.c: the parts of a form, until it is a message
     struct blob *leading; // metadata that waits for the head of the answer (gateway)
     struct blob *message; // the one message of a unary gRPC request
     struct intake intake; // of who sends many messages
@@ -156,6 +165,9 @@ struct call {
     bool packed_waits;            // in the list of its loop
     struct forward_call *forward; // forward.c
     uint32_t uncredited;          // bytes of ITEMs that the service has had no credit for yet
+    // gRPC-Web: of a request that is text, and how the answer goes (enum grpc_web).
+    struct grpc_web_text text;
+    uint8_t web;
 };
 
 // A request whose head is being looked at.
@@ -175,6 +187,9 @@ struct request {
     size_t param_count;
     const char
         *allow; // to be refused with 405: the methods for its path; NULL or "": the usual ones
+    // cors.c: what the answer says already
+    bool varies;
+    uint8_t readable;
 };
 
 // ---- call.c
@@ -237,7 +252,16 @@ void packed_resume(struct loop *loop, struct loop_task *task);
 // ---- grpc_server.c, gateway.c
 void grpc_head(struct request *r);
 void grpc_request(struct call *c); // its one message is here and has room: sends the REQUEST
+// The route of a gRPC path, at either door; r->view becomes the one that has it. NULL: there is none.
+const struct route *grpc_route(struct request *r);
 void gateway_head(struct request *r);
+
+// ---- gateway_answer.c
+// What of a message in the caller's form is the answer. Takes it. NULL: no memory.
+struct blob *gateway_answer(const struct call *c, struct blob *take_body);
+
+// ---- gateway_parts.c
+void parts_delete(struct parts *p); // NULL: nothing
 
 // ---- gateway_map.c
 // A message that the caller sent as such, with the variables of the path and the query put in. Takes it. NULL: the call

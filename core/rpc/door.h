@@ -42,6 +42,8 @@ void rpc_limit_messages(struct rpc_server *s,
 void rpc_heartbeat(struct rpc_server *s, int64_t period);
 void rpc_log_access(struct rpc_server *s,
                     struct access_log *log); // before the doors accept; NULL: none
+// Pages of these origins may read what the api door answers, see cors.h; before the first call. False: no memory.
+bool rpc_allow_origins(struct rpc_server *s, const char *const *origins, size_t count);
 // user of the doors: their handlers find the server by it
 struct door rpc_door_api(struct rpc_server *s);
 struct door rpc_door_proxy(struct rpc_server *s);

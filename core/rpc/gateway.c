@@ -8,6 +8,7 @@
 #include "rpc/gateway.h"
 #include "msg/metadata.h"
 #include "net/encoding.h"
+#include "rpc/cors.h"
 
 // ---- unary calls
 
@@ -43,14 +44,13 @@ static void on_response(struct call *c, struct message *m) {
         c->leading = NULL;
     }
     if (m->status != STATUS_OK) {
-        gateway_end_error(c, status_http(m->status), m->status, m->fault, m, false);
+        gateway_end_error(c, gateway_http(m->status, m->fault), m->status, m->fault, m, false);
         return;
     }
     bool proto = c->encoding.encoding == MSG_PROTO;
     struct blob *body = m->body;
     m->body = NULL;
     if (body == NULL) body = proto ? blob_new(NULL, 0) : blob_hold(c->at->server->empty_object);
-    if (c->route->response_body != NULL) body = gateway_answer(c, body);
     call_answered(c, STATUS_OK);
     if (c->route->empty && gateway_answer_empty(c, body)) {
         blob_drop(body);
@@ -97,6 +97,28 @@ static void refuse_unrouted(struct request *r, const struct route_query *q) {
     buf_free(&allow);
 }
 
+// Of the path that was normalized last.
+static struct route_query query_of(const struct request *r, struct str method) {
+    return (struct route_query){.ns = r->ns,
+                                .clean = buf_str(&r->at->clean),
+                                .normal = buf_str(&r->at->normal),
+                                .method = method,
+                                .host = r->stream->authority,
+                                .version = r->head.version};
+}
+
+const struct route *gateway_look(struct request *r, struct str method) {
+    struct rpc_loop *at = r->at;
+    if (!head_namespace_valid(r->ns)) return NULL;
+    const struct route *route = NULL;
+    if (r->view == &at->views[DOOR_API] && route_normalize(r->path, &at->clean, &at->normal) == 0) {
+        struct route_query q = query_of(r, method);
+        size_t count;
+        route = route_match(r->view->table, &q, at->params, &count);
+    }
+    return route != NULL ? route : grpc_route(r);
+}
+
 // Looks the path up and fills r->route and r->params. Negative: it is malformed.
 static int look_up(struct request *r, struct str path, struct route_query *q) {
     struct rpc_loop *at = r->at;
@@ -106,12 +128,7 @@ static int look_up(struct request *r, struct str path, struct route_query *q) {
         buf_free(&at->normal);
         return rc;
     }
-    *q = (struct route_query){.ns = r->ns,
-                              .clean = buf_str(&at->clean),
-                              .normal = buf_str(&at->normal),
-                              .method = r->stream->method,
-                              .host = r->stream->authority,
-                              .version = r->head.version};
+    *q = query_of(r, r->stream->method);
     r->params = at->params;
     r->route = route_match(r->view->table, q, at->params, &r->param_count);
     return 0;
@@ -145,8 +162,13 @@ static bool find_route(struct request *r) {
             "the path is malformed: it may hold no NUL, no encoded slash and only UTF-8");
         return false;
     }
-    if (r->route == NULL) refuse_unrouted(r, &q);
-    return r->route != NULL;
+    if (r->route == NULL) {
+        refuse_unrouted(r, &q);
+        return false;
+    }
+    // What pages of other origins may read of a service elsewhere is its own to say.
+    if (r->route->kind != ROUTE_FORWARD) cors_answer(r);
+    return true;
 }
 
 // A caller's stream is lines of JSON. False: the request is answered.
@@ -159,12 +181,12 @@ static bool lines_acceptable(struct request *r, enum body_kind kind) {
                        endpoint.p);
         return false;
     }
-    if (kind == BODY_LINES) return true;
+    if (kind == BODY_LINES || kind == BODY_MULTIPART) return true;
     bool get = kind == BODY_QUERY;
     r->allow = get ? "POST" : NULL;
     gateway_refuse(r, get ? 405 : 415, STATUS_INVALID_ARGUMENT,
                    "%.*s takes a stream from its caller: POST application/x-ndjson, a message a "
-                   "line, or open a WebSocket",
+                   "line, or a form with files, or open a WebSocket",
                    (int)endpoint.n, endpoint.p);
     return false;
 }
@@ -181,7 +203,7 @@ static bool acceptable(struct request *r, enum body_kind kind) {
                        r->head.content_type.p);
         return false;
     }
-    if (kind != BODY_LINES && r->stream->content_length > 0 &&
+    if (!method->client_streaming && r->stream->content_length > 0 &&
         (uint64_t)r->stream->content_length > limit) {
         gateway_refuse(r, 413, STATUS_RESOURCE_EXHAUSTED,
                        "the body is longer than the limit of %zu bytes", limit);
@@ -224,6 +246,7 @@ static void begin(struct request *r, struct blob *account, enum body_kind kind) 
     c->transcoded = r->route->outside && kind != BODY_PROTO;
     if (form == &GATEWAY_EVENTS) gateway_events_begin(c);
     if (kind == BODY_LINES) gateway_lines_begin(c);
+    if (kind == BODY_MULTIPART && method->client_streaming) gateway_parts_begin(c);
 }
 
 static void endpoint_head(struct request *r, struct blob *account) {
@@ -260,9 +283,7 @@ void gateway_head(struct request *r) {
     }
     switch (r->route->kind) { // who answers
     case ROUTE_ENDPOINT: endpoint_head(r, account); return;
+    case ROUTE_HANDLER: gateway_web_head(r, account); return;
     case ROUTE_FORWARD: forward_head(r, account); return;
-    case ROUTE_HANDLER:
-        gateway_refuse(r, 501, STATUS_UNIMPLEMENTED, "raw HTTP is not answered by this version");
-        return;
     }
 }

@@ -5,16 +5,20 @@
 //   gateway_body.c     the body of a request, as it comes
 //   gateway_map.c      from path, query, form and body to the message that the service gets
 //   gateway_answer.c   what of a message is the answer, and in which form of JSON
+//   gateway_parts.c    multipart/form-data, whole or streamed
 //   gateway_lines.c    requests of many messages: newline-delimited JSON
 //   gateway_stream.c   answers of many messages, as newline-delimited JSON
 //   gateway_events.c   and as server-sent events
 //   gateway_socket.c   WebSocket
+//   gateway_web.c      raw HTTP: functions of services that answer themselves
 //   gateway_page.c     whole answers, errors, and the door's own pages
 //
 // All on the loop's thread.
 #pragma once
 
 #include "rpc/call.h"
+
+struct pb_form;
 
 enum body_kind {
     BODY_JSON,
@@ -28,6 +32,12 @@ enum body_kind {
 };
 
 // ---- gateway.c
+// The route that a request by this method will get, for a preflight; NULL: there is none.
+const struct route *gateway_look(struct request *r, struct str method);
+// The HTTP status of a failure: the code's, or the one that the service has chosen.
+static inline int gateway_http(int status, const struct msg_fault *fault) {
+    return fault != NULL && fault->http != 0 ? fault->http : status_http(status);
+}
 // Ends a call whose answer has not begun with an error; `fault` and `m` (for its metadata) may be NULL.
 void gateway_end_error(struct call *c, int http, int status, const struct msg_fault *fault,
                        const struct message *m, bool pushback);
@@ -57,14 +67,22 @@ bool gateway_map_begin(struct call *c, const struct request *r);
 // The message of a request whose body is here. NULL: the call has failed.
 struct blob *gateway_map(struct call *c);
 struct str gateway_query(const struct call *c); // what follows the first "?"
+int gateway_map_head(struct pb_form *f, const struct call *c,
+                     bool path); // adds the values of the path, or of the query
 
 // ---- gateway_answer.c
 // How the answers to a request are printed: as the service says, then as `accept` does.
 struct msg_form gateway_form(const struct request *r);
-// What of a message in the caller's form is the answer. Takes it. NULL: no memory.
-struct blob *gateway_answer(const struct call *c, struct blob *take_body);
 // Whether it is to be answered with 204.
 bool gateway_answer_empty(const struct call *c, const struct blob *body);
+
+// ---- gateway_parts.c
+// Adds the parts of a whole body to a form.
+int gateway_parts_add(struct pb_form *f, struct call *c, struct str body, struct err *err);
+void gateway_parts_begin(
+    struct call *c); // of an endpoint that its caller streams to: sends the REQUEST
+void gateway_parts_data(struct call *c, struct str bytes);
+void gateway_parts_end(struct call *c);
 
 // ---- gateway_lines.c
 void gateway_lines_begin(struct call *c); // sends the REQUEST
@@ -87,6 +105,9 @@ void gateway_socket_head(struct request *r, struct blob *account);
 extern const struct call_form GATEWAY_STREAM;
 void gateway_stream_break(struct call *c);   // memory has ended: breaks the answer off
 void gateway_stream_head(struct request *r); // answers HEAD
+
+// ---- gateway_web.c
+void gateway_web_head(struct request *r, struct blob *account);
 
 // ---- gateway_page.c
 bool gateway_fixed(

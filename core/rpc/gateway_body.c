@@ -15,6 +15,7 @@ static enum body_kind kind_by_type(struct str content_type) {
                  {"text/json", BODY_JSON},
                  {"text/plain", BODY_JSON},
                  {"application/x-www-form-urlencoded", BODY_FORM},
+                 {"multipart/form-data", BODY_MULTIPART},
                  {"application/x-ndjson", BODY_LINES},
                  {"application/jsonl", BODY_LINES},
                  {"application/protobuf", BODY_PROTO},
@@ -46,6 +47,10 @@ void gateway_data(struct call *c, struct str bytes) {
         gateway_lines_data(c, bytes);
         return;
     }
+    if (c->parts != NULL) {
+        gateway_parts_data(c, bytes);
+        return;
+    }
     http_keep(c->stream, bytes.n);
     if (bytes.n > limit || c->body.n > limit - bytes.n) {
         char text[100];
@@ -64,10 +69,16 @@ void gateway_end(struct call *c) {
         gateway_lines_end(c);
         return;
     }
+    if (c->parts != NULL) {
+        gateway_parts_end(c);
+        return;
+    }
     c->request_ended = true;
+    bool multipart = c->body_kind == BODY_MULTIPART;
     bool as_it_is = c->body_kind == BODY_JSON || c->body_kind == BODY_PROTO;
     struct blob *body;
-    if (c->mapped || (!as_it_is && c->body.n > 0 && c->body_kind != BODY_QUERY)) {
+    bool values = c->body_kind != BODY_QUERY && (c->body.n > 0 || multipart);
+    if (c->mapped || (!as_it_is && values)) {
         body = gateway_map(c);
         if (body == NULL) return;
     } else if (c->body_kind == BODY_QUERY || (c->body.n == 0 && c->body_kind != BODY_PROTO)) {

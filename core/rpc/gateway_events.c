@@ -138,7 +138,7 @@ static void finish(struct call *c, const char *name, struct str data, bool final
 
 static void end_error(struct call *c, int status, const struct msg_fault *fault,
                       const struct message *m, bool pushback) {
-    int http = status_http(status);
+    int http = gateway_http(status, fault);
     if (!c->headed) {
         gateway_end_error(c, http, status, fault, m, pushback);
         return;

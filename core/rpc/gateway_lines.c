@@ -27,7 +27,7 @@ static int next_line(struct intake *in, struct str *bytes, struct blob **message
         *bytes = (struct str){bytes->p + n, bytes->n - n};
         if (lf == NULL) return 0;
         if (is_blank(buf_str(&c->body))) {
-            c->body.n = 0;
+            buf_free(&c->body);
             continue;
         }
         *message = buf_take(&c->body);

@@ -61,6 +61,10 @@ static int add_query(struct pb_form *f, const struct call *c) {
     return query.n == 0 ? 0 : pb_form_add_pairs(f, FORM_QUERY, str_of(""), query);
 }
 
+int gateway_map_head(struct pb_form *f, const struct call *c, bool path) {
+    return path ? add_params(f, c) : add_query(f, c);
+}
+
 // ---- the binary form
 
 // What `add` gives, as a message in the binary form.
@@ -91,15 +95,21 @@ static int map_wire(const struct call *c, struct str body, bool whole, struct bu
 
 // ---- JSON
 
-static int map_body(const struct call *c, struct pb_form *f, struct str body, bool whole,
-                    struct buf *out, struct err *err) {
+static int map_body(struct call *c, struct pb_form *f, struct str body, bool whole, struct buf *out,
+                    struct err *err) {
     const struct pb_field *field = whole ? NULL : c->route->body;
     struct str under = field == NULL ? str_of("") : field->name;
     if (!whole && field == NULL && body.n > 0)
         return err_set(err, STATUS_INVALID_ARGUMENT,
                        "this path takes no body: its values come from the path and the query");
     int rc = 0;
-    if (c->body_kind == BODY_RAW) {
+    if (c->body_kind == BODY_MULTIPART) {
+        if (field != NULL)
+            return err_set(err, STATUS_INVALID_ARGUMENT,
+                           "a form with files is a whole request: the body of this path is not");
+        rc = gateway_parts_add(f, c, body, err);
+        body.n = 0;
+    } else if (c->body_kind == BODY_RAW) {
         rc = pb_form_add(f, FORM_BODY, under, FORM_BYTES, body);
         body.n = 0;
     } else if (c->body_kind == BODY_FORM && !looks_like_json(body)) {
@@ -110,8 +120,7 @@ static int map_body(const struct call *c, struct pb_form *f, struct str body, bo
     return rc < 0 ? rc : pb_form_write(f, under, body, out);
 }
 
-static int map_json(const struct call *c, struct str body, bool whole, struct buf *out,
-                    struct err *err) {
+static int map_json(struct call *c, struct str body, bool whole, struct buf *out, struct err *err) {
     struct pb_form *f = pb_form_new(c->route->method->input, err);
     if (f == NULL) return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for the request");
     int rc = add_params(f, c);
@@ -129,6 +138,17 @@ static struct blob *finish(struct call *c, int rc, struct buf *out, const struct
     return made;
 }
 
+// A form with files becomes the binary form at once: its JSON, with bytes in base64, is longer than what was sent, and a
+// message's limit is meant for the message.
+static int to_wire(struct call *c, struct buf *json, struct err *err) {
+    struct buf wire = {0};
+    int rc = pb_json_to_wire(c->route->pool, c->route->method->input, buf_str(json), &wire, err);
+    buf_free(json);
+    *json = wire;
+    c->encoding.wire_in = true;
+    return rc;
+}
+
 struct blob *gateway_map(struct call *c) {
     struct err err = {0};
     struct buf out = {0};
@@ -137,6 +157,8 @@ struct blob *gateway_map(struct call *c) {
     bool whole = c->route->whole_body;
     int rc = c->body_kind == BODY_PROTO ? map_wire(c, body, whole, &out, &err)
                                         : map_json(c, body, whole, &out, &err);
+    buf_free(&c->texts);
+    if (rc == 0 && c->body_kind == BODY_MULTIPART) rc = to_wire(c, &out, &err);
     return finish(c, rc, &out, &err);
 }
 

@@ -20,6 +20,7 @@
 #include "msg/metadata.h"
 #include "net/websocket.h"
 #include "pb/json_lex.h"
+#include "rpc/cors.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,7 +79,7 @@ static void finish(struct call *c, int status, unsigned code, struct str reason)
 
 static void send_error(struct call *c, int status, const struct msg_fault *fault) {
     char id[ID_MAX];
-    struct gateway_error e = gateway_error_of(c, status_http(status), fault, id);
+    struct gateway_error e = gateway_error_of(c, gateway_http(status, fault), fault, id);
     struct buf text = {0};
     buf_append_text(&text, "{\"error\":");
     gateway_put_error(&text, &e);
@@ -332,18 +333,6 @@ static struct str header(const struct request *r, const char *name) {
     return http_header_get(s->headers, s->header_count, name, &value) ? value : str_of("");
 }
 
-// A page of another origin may open a socket with what the browser knows of its user.
-static bool origin_allowed(const struct request *r) {
-    struct str origin = r->head.origin;
-    if (origin.n == 0) return true;
-    for (size_t i = 0; i + 3 <= origin.n; i++) {
-        if (memcmp(origin.p + i, "://", 3) == 0)
-            return str_equal((struct str){origin.p + i + 3, origin.n - i - 3},
-                             r->stream->authority);
-    }
-    return false;
-}
-
 static void refuse_version(struct request *r) {
     char id[ID_MAX];
     struct gateway_error e = {.http = 426,
@@ -369,7 +358,7 @@ static bool acceptable(struct request *r, char accept[WEBSOCKET_ACCEPT + 1]) {
                        "sec-websocket-key must be 16 bytes as base64");
     } else if (http_is_ending(r->stream->session)) {
         gateway_refuse(r, 503, STATUS_UNAVAILABLE, "the connection ends: make another one");
-    } else if (!origin_allowed(r)) {
+    } else if (!cors_allowed(r)) { // a page may open one with what the browser knows of its user
         struct str origin = r->head.origin;
         gateway_refuse(r, 403, STATUS_PERMISSION_DENIED,
                        "pages of %.*s may not open WebSockets here",

@@ -36,11 +36,11 @@ static bool send_error_line(struct call *c, int http, const struct msg_fault *fa
 static void end_error(struct call *c, int status, const struct msg_fault *fault,
                       const struct message *m, bool pushback) {
     if (!c->headed) {
-        gateway_end_error(c, status_http(status), status, fault, m, pushback);
+        gateway_end_error(c, gateway_http(status, fault), status, fault, m, pushback);
         return;
     }
     call_answered(c, status);
-    if (!send_error_line(c, status_http(status), fault))
+    if (!send_error_line(c, gateway_http(status, fault), fault))
         http_reset(c->stream, HTTP2_INTERNAL_ERROR);
 }
 

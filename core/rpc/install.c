@@ -4,6 +4,7 @@
 // Every route is resolved against the directory now, so that a request needs one lookup only; a route whose service (or
 // endpoint) is not deployed is left out and its service named in the answer, and the door's owner installs again
 // when the registry has changed. Either the whole table is built and put in place, or nothing changes. Any thread.
+#include "rpc/cors.h"
 #include "rpc/route.h"
 #include "rpc/route_tree.h"
 #include "rpc/stats.h"
@@ -16,6 +17,7 @@ typedef Mica__Core__V1__InstallRequest InstallRequest;
 typedef Mica__Core__V1__InstallResponse InstallResponse;
 typedef Mica__Core__V1__Route RouteProto;
 typedef Mica__Core__V1__Account AccountProto;
+typedef Mica__Core__V1__Cors CorsProto;
 
 struct install {
     struct directory *directory;
@@ -95,6 +97,16 @@ static struct route *route_new(const char *door, const RouteProto *r,
     route->prefix = keep(&to, r->prefix);
     if (r->template_[0] != '\0') keep_template(route, &to, r, t);
     return route;
+}
+
+// The origins that may read what the route answers. False: no memory.
+static bool add_cors(struct install *in, struct route *route, const CorsProto *cors) {
+    if (cors == NULL || cors->n_origins == 0) return true;
+    route->cors = cors_list((const char *const *)cors->origins, cors->n_origins);
+    bool ok = route->cors != NULL;
+    for (size_t i = 0; i < cors->n_origins && ok; i++)
+        ok = map_put(&in->table->origins, str_of(cors->origins[i]), in->table) == 0;
+    return ok;
 }
 
 static void add_missing(struct install *in, char *service) {
@@ -179,6 +191,7 @@ static int add_route(struct install *in, const RouteProto *r, struct err *err) {
     }
     route->owned = in->table->owned;
     in->table->owned = route;
+    if (!add_cors(in, route, r->cors)) return no_memory(err);
     rc = route->templated ? put_template(in, r, route, &t) : put_path(in, r, route);
     return rc < 0 ? no_memory(err) : 0;
 }

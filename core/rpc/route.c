@@ -32,6 +32,7 @@ void route_table_drop(struct route_table *t) {
         struct route *next = route->owned;
         port_drop(route->port);
         pb_pool_drop(route->pool);
+        blob_drop(route->cors);
         free(route);
         route = next;
     }
@@ -39,6 +40,7 @@ void route_table_drop(struct route_table *t) {
     for (struct map_entry *e = map_next(&t->trees, NULL); e != NULL; e = map_next(&t->trees, e))
         route_tree_delete(e->value);
     map_free(&t->trees);
+    map_free(&t->origins);
     blob_drop(t->loopback);
     free(t);
 }

@@ -97,6 +97,8 @@ struct route {
     size_t variable_count;
     struct route *next;  // of the same template
     struct route *owned; // of the same table
+    // api: the origins whose pages may read its answers, see cors.h. NULL: none.
+    struct blob *cors;
 };
 
 struct route_table {
@@ -104,7 +106,8 @@ struct route_table {
     struct route *owned; // all routes
     struct map
         routes; // namespace, '\0', path (and '\0', version: see Route.by_version) -> struct route *
-    struct map trees; // namespace -> struct route_tree *: of templates
+    struct map trees;   // namespace -> struct route_tree *: of templates
+    struct map origins; // every origin that one of the routes allows
     struct blob
         *loopback; // an encoded Account without issuer, or NULL: nobody is trusted by address
 };

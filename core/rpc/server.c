@@ -6,6 +6,7 @@
 #include "rpc/access.h"
 #include "rpc/access_log.h"
 #include "rpc/call.h"
+#include "rpc/cors.h"
 
 #include "base/clock.h"
 
@@ -17,6 +18,16 @@
 #define COMPRESS_MIN 1024
 
 // ---- events
+
+// A type of gRPC or gRPC-Web, known or not.
+static bool is_grpc(struct str type) {
+    static const char GRPC[] = "application/grpc";
+    size_t n = sizeof GRPC - 1;
+    for (size_t i = 0; i < n; i++) {
+        if (i == type.n || (type.p[i] | 0x20) != (GRPC[i] | 0x20)) return false;
+    }
+    return type.n == n || strchr("+; -", type.p[n]) != NULL;
+}
 
 static void on_head(struct http_stream *s) {
     struct conn *conn = conn_of(s->session);
@@ -31,11 +42,9 @@ static void on_head(struct http_stream *s) {
     const char *mark = s->path.n == 0 ? NULL : memchr(s->path.p, '?', s->path.n);
     r.path = s->path;
     if (mark != NULL) r.path.n = (size_t)(mark - s->path.p);
-    static const char GRPC[] = "application/grpc";
-    bool grpc = str_starts(r.head.content_type, GRPC) &&
-                (r.head.content_type.n == sizeof GRPC - 1 ||
-                 strchr("+; ", r.head.content_type.p[sizeof GRPC - 1]));
-    if (grpc || door->index == DOOR_PROXY) {
+    if (cors_preflight(&r)) return;
+    cors_answer(&r);
+    if (is_grpc(r.head.content_type) || door->index == DOOR_PROXY) {
         grpc_head(&r);
     } else {
         gateway_head(&r);
@@ -112,6 +121,11 @@ struct door rpc_door_api(struct rpc_server *s) {
 }
 struct door rpc_door_proxy(struct rpc_server *s) {
     return make_door(s, DOOR_PROXY);
+}
+
+bool rpc_allow_origins(struct rpc_server *s, const char *const *origins, size_t count) {
+    s->origins = count == 0 ? NULL : cors_list(origins, count);
+    return count == 0 || s->origins != NULL;
 }
 
 void rpc_limit_messages(struct rpc_server *s, size_t max) { s->options.max_message = max; }
@@ -201,6 +215,7 @@ void rpc_server_delete(struct rpc_server *s) {
     for (unsigned i = 0; i < s->loop_count; i++) loop_part_destroy(&s->loops[i]);
     pthread_mutex_destroy(&s->lock);
     blob_drop(s->empty_object);
+    blob_drop(s->origins);
     free(s->loops);
     free(s);
 }

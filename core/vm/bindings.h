@@ -21,6 +21,7 @@
 // Files
 //   file(path)                  text of a file in the service's folder, or nil
 //   library(name)               a chunk of the embedded library ("mica.errors") or nil; call it with core
+//   web()                       a table for answers to raw HTTP requests: answer, answer_file, answer_stream, file (web.c)
 //   compile(text, chunkname)    function | nil, message; text only, never bytecode
 // Tasks
 //   spawn(fn, ...)              a task (number) beside the caller that belongs to the same request
@@ -95,11 +96,12 @@
 //
 // The library sets, while it is loaded, what C calls back or gives to values:
 //   error_mt, ctx_mt, stream_mt   metatables
-//   on_error(err, traceback)    code, message, id, details for any value that was raised; a bug is INTERNAL
-//                               "internal error" and has been logged
+//   on_error(err, traceback)    code, message, id, details, HTTP status (nil: that of the code) for any value that was
+//                               raised; a bug is INTERNAL "internal error" and has been logged
 //   definition(value)           checks what main.lua returned (raises a text for people) and gives
 //                               { handlers = { [method.index] = function }, deadlines = { [method.index] =
-//                               seconds }, limits, on_start, on_stop, describe = function() -> encoded
+//                               seconds }, limits, http = { [key] = function(ctx, body or nil, stream or nil) },
+//                               on_start, on_stop, describe = function() -> encoded
 //                               mica.core.v1.Definition }
 // Handlers are called handler(ctx, request) | (ctx, request, stream) | (ctx, stream) by the kind of method.
 // clang-format on

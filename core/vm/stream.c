@@ -27,8 +27,8 @@ struct stream *stream_new(struct vm *vm, struct request *r, struct call *c) {
     s->in_last = &s->in_first;
     if (c == NULL) {
         s->method = r->method;
-        s->receives = r->method->client_streaming;
-        s->sends = r->method->server_streaming;
+        s->receives = r->method == NULL || r->method->client_streaming;
+        s->sends = r->method == NULL || r->method->server_streaming;
         s->in_end = !s->receives;
     } else {
         s->client = true;

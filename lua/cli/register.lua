@@ -2,6 +2,7 @@
 
 local flags = require "lib.flags"
 local mica = require "mica"
+local origins = require "lib.origins"
 
 local REGISTER = "/mica.registry.v1.Registry/Register"
 local HOLD = "/mica.registry.v1.Registry/Hold"
@@ -9,7 +10,7 @@ local DEFAULT_VERSION = "1"
 local AGAIN = 1 -- seconds until the server is looked for again
 
 -- Flags that are for one kind of service only.
-local FOR_GRPC = { "descriptors" }
+local FOR_GRPC = { "descriptors", "cors" }
 local FOR_HTTP = { "strip_prefix", "backend_host", "credentials", "timeout", "idle", "ca" }
 
 -- "http", "https" or "grpc".
@@ -32,7 +33,8 @@ local function check_kind(cli, args)
   end
   local wrong = args.kind == "grpc" and FOR_HTTP or FOR_GRPC
   for _, name in ipairs(wrong) do
-    if args[name] then
+    local given = args[name]
+    if given and not (type(given) == "table" and #given == 0) then
       local whom = args.kind == "grpc" and "addresses with http:// or https://" or "gRPC servers"
       cli:usage("--%s is for %s", (name:gsub("_", "-")), whom)
     end
@@ -102,6 +104,7 @@ command returns, and the service is taken out after that time.]],
     parser:argument("address", "Where it runs: HOST:PORT, http://HOST:PORT or https://HOST:PORT."):args "+"
     parser:option("--descriptors", "Its contract: a FileDescriptorSet with imports."):argname "FILE"
     parser:option("--ttl", "Register once, for this time (at most 24h)."):argname "DURATION"
+    origins.declare(parser, "cors", "gRPC: pages of this origin may read its answers; * is every one; may repeat.")
     parser:flag("--public", "It needs no account.")
     parser:flag("--strip-prefix", "HTTP: /NAME is no part of the path that it sees.")
     parser:flag("--backend-host", "HTTP: Host is its address instead of what the client sends.")
@@ -114,13 +117,17 @@ command returns, and the service is taken out after that time.]],
     args.seconds = seconds(cli, args.ttl, "--ttl")
     args.wait = seconds(cli, args.timeout, "--timeout")
     args.idle_seconds = seconds(cli, args.idle, "--idle")
+    origins.check(cli, args.cors, "--cors")
     check_kind(cli, args)
     args.service, args.version = cli:name(args.name)
     args.version = args.version or DEFAULT_VERSION
   end,
   run = function(cli, args)
     local request = {
-      service = { name = args.service, version = args.version, nodes = {}, http = http_of(cli, args) },
+      service = {
+        name = args.service, version = args.version, nodes = {}, backend = http_of(cli, args),
+        cors = { origins = args.cors },
+      },
       ttl = args.seconds,
       public = args.public,
     }

@@ -1,6 +1,7 @@
 -- mica server: checks its flags, then the process becomes the server.
 
 local flags = require "lib.flags"
+local origins = require "lib.origins"
 
 local LEVELS = { trace = true, debug = true, info = true, warn = true, error = true, off = true }
 
@@ -41,6 +42,8 @@ end
 -- What peers may do at the front doors: field of DoorLimits, flag, default, what reads the text, argument, help.
 local LIMITS = {
   { "message", "max-message", "4MB", size(2 ^ 10, 2 ^ 30, "1KB to 1GB"), "SIZE", "Longest message that is taken" },
+  { "request_body", "max-body", "100MB", size(2 ^ 10, 2 ^ 36, "1KB to 64GB"), "SIZE",
+    "Longest body that a raw HTTP handler reads as a whole" },
   { "metadata", "max-metadata", "16KB", size(2 ^ 10, 2 ^ 20, "1KB to 1MB"), "SIZE", "Headers of one request" },
   { "streams", "max-streams", "128", count(100000), "N", "Requests that are open on a connection" },
   { "connections", "max-connections", "10000", count(1000000), "N", "Connections of each door" },
@@ -101,6 +104,7 @@ return {
     parser:option("--access-log", "A line a request: a file, or - for standard output (MICA_ACCESS_LOG, none).")
       :argname "FILE"
     parser:option("--access-log-format", "combined or json (MICA_ACCESS_LOG_FORMAT, combined)."):argname "F"
+    origins.declare(parser, "cors-origin", "Pages of it may read all answers; * is any; may repeat (MICA_CORS_ORIGINS).")
     add_limits(parser)
     parser:flag("--insecure", "Allow addresses beyond this machine without encryption (MICA_INSECURE).")
   end,
@@ -134,6 +138,7 @@ return {
       access_log = access_log,
       access_log_format = access_log_format,
       limits = read_limits(cli, args),
+      cors = { origins = origins.setting(cli, args.cors_origin, "--cors-origin", "MICA_CORS_ORIGINS") },
     }
   end,
 }

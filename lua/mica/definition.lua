@@ -92,7 +92,7 @@ local KEYS = { name = true, handlers = true, public = true, endpoints = true, ht
   on_health = true, on_export = true, on_import = true }
 
 -- To accept and ignore these would be to promise what does not happen.
-local UNSUPPORTED = { "http", "events", "schedule", "topics", "config", "on_health", "on_export", "on_import" }
+local UNSUPPORTED = { "events", "schedule", "topics", "config", "on_health", "on_export", "on_import" }
 
 local LIMITS = { memory = size, cpu = duration, share = share, deadline = duration, concurrency = count, queue = count,
   streams = count, timers = count, message = size, body = size, log = size }
@@ -217,6 +217,7 @@ local function find_method(c, name, what)
 end
 
 local function check_handlers(c, handlers)
+  if handlers == nil and c.http then return end -- a service may speak nothing but HTTP
   if handlers == nil then fail(nil, "mica.service wants handlers: { %s = { ... } }", c.list[1] and c.list[1].name or "Name") end
   want(handlers, "table", "handlers", "handlers")
   for name, functions in sorted(handlers) do
@@ -262,18 +263,28 @@ local function warnings(c)
   return list
 end
 
+-- c.http: a list of { key, handler, public }; nil: there is none. c.routes: the module that knows of them.
+local function check_http(c, http)
+  if http == nil then return end
+  c.routes = core.library("mica.web_routes")(core)
+  c.http = c.routes.check(http, fail)
+end
+
 local function check_public(c, public)
   if public == nil then return end
   if public == true then
     for _, method in pairs(c.methods) do method.public = true end
+    if c.http then c.routes.publish(c.http, true, fail) end
     return
   end
   if type(public) ~= "table" then fail("public", 'public must be true, or a list of endpoints: { "Posts.Query" }') end
   for _, name in ipairs(want_list(public, "public", "public")) do
-    if name:find("^%u+ /") then
-      fail(name, 'public: "%s" is a raw HTTP route, which is not supported by this version', name)
+    if name:find(" /", 1, true) then
+      if not c.http then fail(name, 'public: "%s" is a route over HTTP, but there is no http = { ... }', name) end
+      c.routes.publish(c.http, name, fail)
+    else
+      find_method(c, name, "public").public = true
     end
-    find_method(c, name, "public").public = true
   end
 end
 
@@ -364,12 +375,20 @@ local function wrapped_stream(wrapper, handler)
   end
 end
 
+local function wrapped_by(wrap, handler, around)
+  for i = #wrap, 1, -1 do handler = around(wrap[i], handler) end
+  return handler
+end
+
 -- Without rules and wrappers this is the author's own function.
 local function compose(method, handler, wrap)
   if method.rules and next(method.rules) then handler = validated(method, handler) end
-  local around = method.client_streaming and wrapped_stream or wrapped
-  for i = #wrap, 1, -1 do handler = around(wrap[i], handler) end
-  return handler
+  return wrapped_by(wrap, handler, method.client_streaming and wrapped_stream or wrapped)
+end
+
+local function build_http(c, wrap, limits)
+  if not c.http then return nil end
+  return c.routes.build(c.http, function(handler) return wrapped_by(wrap, handler, wrapped) end, limits.body)
 end
 
 local function build(c, wrap)
@@ -399,6 +418,7 @@ local function check(def)
   want(def.on_start, "function", "on_start", "on_start")
   want(def.on_stop, "function", "on_stop", "on_stop")
   local c = read_contract()
+  check_http(c, def.http)
   check_handlers(c, def.handlers)
   disown_others(c, def.uses)
   check_public(c, def.public)
@@ -417,7 +437,7 @@ local M = {}
 local function describe(def)
   local c, limits = check(def)
   return core.library("mica.describe")(core) {
-    name = def.name or core.service, services = c.list, limits = limits, warnings = warnings(c),
+    name = def.name or core.service, services = c.list, http = c.http, limits = limits, warnings = warnings(c),
     json = def.json,
   }
 end
@@ -431,6 +451,7 @@ function M.read(def)
   return {
     handlers = handlers,
     deadlines = deadlines,
+    http = build_http(c, wrap, limits),
     limits = limits,
     on_start = def.on_start,
     on_stop = def.on_stop,

@@ -114,7 +114,8 @@ return function(d)
   for _, service in ipairs(d.services) do
     for _, method in ipairs(service.methods) do endpoints[#endpoints + 1] = describe_method(method, total, json) end
   end
-  local limits = d.limits
+  local limits, http = d.limits, {}
+  for i, h in ipairs(d.http or {}) do http[i] = { key = h.key, public = h.public } end
   return core.encode("mica.core.v1.Definition", {
     name = d.name,
     description = d.services[1] and d.services[1].comment or "",
@@ -122,5 +123,6 @@ return function(d)
     limits = { memory = limits.memory, deadline = limits.deadline, concurrency = limits.concurrency, queue = limits.queue,
       message = limits.message },
     warnings = d.warnings,
+    http = http,
   })
 end

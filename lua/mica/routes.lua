@@ -80,16 +80,23 @@ function routes.follow(options)
     end
   end
 
+  -- Which origins may read its answers is said once for all routes of a service; what its namespace allows can join here.
+  local function compile(service)
+    local list = options.compile(service)
+    for _, route in ipairs(list) do route.cors = service.cors end
+    return list
+  end
+
   -- A call that names no version goes to the one with the highest order; the others' routes are for calls that name them.
   local function compile_service(all, taken, versions)
     local first
     for _, service in mica.sorted(versions) do
       if not first or service.order > first.order then first = service end
     end
-    add(all, taken, options.compile(first))
+    add(all, taken, compile(first))
     for _, service in mica.sorted(versions) do
       if service ~= first then
-        for _, route in ipairs(options.compile(service)) do
+        for _, route in ipairs(compile(service)) do
           route.by_version = true
           table.insert(all, route)
         end

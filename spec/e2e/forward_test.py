@@ -70,7 +70,7 @@ class Forward(harness.Case):
 
     def register(self, *addresses, name="shop", version="1", public=True, metadata=None, **http_options):
         nodes = [registry.Node(id=f"n{i}", address=a) for i, a in enumerate(addresses)]
-        service = registry.Service(name=name, version=version, nodes=nodes, http=core.HttpBackend(**http_options))
+        service = registry.Service(name=name, version=version, nodes=nodes, backend=core.HttpBackend(**http_options))
         answer = self.p.registry.Register(registry.RegisterRequest(service=service, public=public), timeout=20 * SLOW,
                                           metadata=metadata)
         self.addCleanup(self.leave, name, version)

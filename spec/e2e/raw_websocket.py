@@ -50,9 +50,11 @@ def request(address, path, headers=()):
 
 
 class Socket:
-    def __init__(self, address, path, headers=(), timeout=20, first=b""):
+    def __init__(self, address, path, headers=(), timeout=20, first=b"", context=None):
         host, port = address.rsplit(":", 1)
         self.socket = socket.create_connection((host, int(port)), timeout=timeout)
+        if context:
+            self.socket = context.wrap_socket(self.socket, server_hostname=host)
         self.socket.sendall(request(address, path, headers).encode() + first)
         self.buffer = b""
         head = self._until(b"\r\n\r\n").decode()

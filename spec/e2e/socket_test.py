@@ -5,11 +5,13 @@
 import json
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
 import unittest
 
+import certificates
 import harness
 import raw_http2
 import raw_websocket
@@ -297,6 +299,36 @@ class Heartbeats(harness.Case):
                 while True:
                     self.assertEqual(socket.receive().opcode, PING)
         self.assertLess(time.monotonic() - began, 3 * SLOW)
+
+
+class Elsewhere(unittest.TestCase):
+    """A service on another server, reached over gRPC; and TLS on the way to this one."""
+
+    def test_all(self):
+        authority = certificates.Authority()
+        own = authority.issue("/CN=localhost")
+        with harness.Server([FLOW]) as other, \
+             harness.Server([], ["--tls-cert", own.cert, "--tls-key", own.key], ca=authority.cert) as server:
+            done = server.mica("register", "flow", other.proxy, "--public", "--ttl", "1h")
+            self.assertEqual(done.returncode, 0, done)
+            context = ssl.create_default_context(cafile=authority.cert)
+
+            def open_socket(path):
+                return raw_websocket.open(server.api, path, timeout=20 * SLOW, context=context)
+
+            with open_socket("/flow/echo") as socket:
+                socket.send(json.dumps({"number": 7, "text": "x" * 100_000}))
+                self.assertEqual(len(json.loads(socket.receive().data)["text"]), 100_000)
+                socket.send('{"text":"fail:NOT_FOUND"}')
+                self.assertEqual(socket.end()[1], 4005)
+            with open_socket("/flow/echo") as socket:
+                socket.send(pb.Note(number=7).SerializeToString())
+                self.assertEqual(pb.Note.FromString(socket.receive().data).number, 7)
+            with open_socket("/flow/echo") as socket:
+                socket.send('{"numbre":7}')
+                self.assertEqual(socket.end()[1], 4003)
+            answer = server.http("POST", "/flow/sum", '{"text":"abc"}\n{"text":"d"}', {"Content-Type": "application/x-ndjson"})
+            self.assertEqual(answer.json, {"count": "2", "bytes": "4"})
 
 
 class Leaving(unittest.TestCase):

@@ -120,6 +120,11 @@ def encoding():
         yield bytes([i, 3]) + BROTLI
     for text in (b"gzip, deflate, br;q=0.5", b"*;q=0, identity", b"br;q=1.000,gzip;q=0"):
         yield bytes([0, 0]) + text
+def grpc_web():
+    for text in (b"AAAAAAU=aGVsbG8=", b"AAAAAAVoZWxsbw==", b"AAAAAAA=", b"gAAAAA9ncnBjLXN0YXR1czogMA0K", b"QQ==QQ==QUI=", b"A", b"AA", b"AA=",
+                 b"====", b"A=AA", b"AAA\n", b"-_-_", b"\x80AAA", b""):
+        for piece in (0, 2, 15):
+            yield bytes([piece]) + text
 
 
 def http1():
@@ -193,6 +198,31 @@ def path():
         yield b"\x81" + text
 
 
+def template():
+    yield (b"GET /posts/{id}\nGET /posts/*/x\nPOST /posts/{id}:go\nGET /{name=posts/**}\nGET /posts/new\n* /a/{b.c}/**\n\n"
+           b"GET /posts/7\nHEAD /posts/new\nPOST /posts/a:go\nGET /posts/1/2/3\nPUT /a/b/c/d\nGET /posts/:go\nGET /x//../posts/%41")
+    yield b"GET /{a=x/*}/{b=**}:v\nGET /**\nGET /:v\nGET /\n\nGET /x/1:v\nGET /x/1/2:v\nGET /:v\nGET /" + b"a/" * 40
+    for text in (b"{", b"{}", b"{a", b"{a=", b"{a={b}}", b"**/a", b"a/", b"a:b:c", b"a%20", b"{a}/{a}", b"{a=**}x", b"*" * 3):
+        yield b"GET /" + text + b"\n\nGET /a"
+
+
+def multipart():
+    head = b'Content-Disposition: form-data; name="a"; filename="x\\"%22.png"\r\nContent-Type: image/png\r\n\r\n'
+    body = b"preamble\r\n--XX\r\n" + head + b"one\r\n--X\r\n--XX \r\nContent-Disposition: form-data;name=b\r\n\r\n\r\n--XX--\r\nrest"
+    for cuts in (0, 1, 3, 7):
+        yield bytes([cuts]) + b"multipart/form-data; boundary=XX\n" + body
+    yield b'\2multipart/form-data; boundary="X X"\n--X X\r\n' + head + b"\r\n--X X-"
+    yield b"\1;boundary=X\n--X\r\n\r\n--X--"
+
+
+def form():
+    for kind in (0, 1, 2, 3):
+        yield bytes([0, kind]) + b"tree.name=x\nscalars.a_string=b&lists.int32s=1&lists.int32s=2\nscalars.a_bool&tree.next.name=q\n\n"
+        yield bytes([0, 4 + kind]) + b'tree.name=x\n\ntree.next.name=q&scalars.a_string=s\n\n{"tree":{"name":"y","next":{"children":[]}}}'
+        yield bytes([0, 4 + kind]) + b'scalars.an_int32=1\n\ntree.name=q\ntree\n{"name":null,"next":{}}'
+        yield bytes([0, 4 + kind]) + b'\n\nchoice.a_string=q\nchoice\n{"text":"x"},"a":{'
+
+
 def log():
     yield b'\0{"time":1795341600.123456,"level":"INFO","version":"v2","instance":0,"text":"saved\\n","fields":{"id":"7"},"request":"5f2c"}'
     yield b'\0{"level":"ERROR","other":{"a":"b"},"n":1e3,"text":"\\u0000\\u00e9\\ud800\\/"}'
@@ -217,7 +247,8 @@ def websocket():
             yield bytes([piece]) + data
 
 
-TARGETS = {f.__name__: f for f in (codec, json, bundle, encoding, grpc, http1, http1_client, http2, head, path, log, websocket)}
+TARGETS = {f.__name__: f for f in (codec, json, bundle, encoding, grpc, grpc_web, http1, http1_client, http2, head, path, log, websocket, template,
+                                   multipart, form)}
 
 
 def main():

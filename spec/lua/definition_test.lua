@@ -94,7 +94,7 @@ test("a short name that two services share is refused", function()
 end)
 
 test("keys of later versions are refused, not ignored", function()
-  for _, key in ipairs { "http", "events", "schedule", "topics", "config", "on_health", "on_export", "on_import" } do
+  for _, key in ipairs { "events", "schedule", "topics", "config", "on_health", "on_export", "on_import" } do
     raises(('main.lua:6: mica.service: "%s" is not supported by this version'):format(key), define, with(key .. " = {},"))
   end
 end)
@@ -114,7 +114,42 @@ test("public is true or a list of endpoints", function()
   raises('main.lua:6: public: the contract has no endpoint "Posts.Qeury" (did you mean "Posts.Query"?)', define,
     with 'public = { "Posts.Qeury" },')
   raises("public must be true, or a list", define, with "public = false,")
-  raises("raw HTTP route", define, with 'public = { "GET /x" },')
+  raises('"GET /x" is a route over HTTP, but there is no http', define, with 'public = { "GET /x" },')
+end)
+
+test("raw HTTP handlers", function()
+  local function http(keys, more) return define(with("http = { " .. keys .. " }, " .. (more or ""))) end
+  local function described(keys, more)
+    local d, world = http(keys, more)
+    local out = {}
+    for i, h in ipairs(world.core.decode("mica.core.v1.Definition", d.describe()).http) do
+      out[i] = h.key .. (h.public and " public" or "")
+    end
+    return out
+  end
+  local TWO = '["POST /a/{x}/*rest"] = print, ["GET /"] = print'
+  eq({ "GET /", "POST /a/{x}/*rest" }, described(TWO))
+  eq({ "GET / public", "POST /a/{x}/*rest public" }, described(TWO, "public = true"))
+  eq({ "GET / public", "POST /a/{x}/*rest" }, described(TWO, 'public = { "GET /", "Posts.Save" }'))
+  eq("function", type(http(TWO).http["GET /"]))
+  eq(nil, define(with "").http)
+  raises('main.lua:6: public: http has no key "GET /b"', http, TWO, 'public = { "GET /b" }')
+  raises("http must be a table, got number", define, with "http = 5,")
+  raises('http["GET /a"] must be a function, got number', http, '["GET /a"] = 5')
+  for key, fault in pairs { ["/a"] = 'a method and a path: "GET /{id}"', ["GTE /a"] = 'did you mean "GET"?',
+    ["CONNECT /a"] = 'no method "CONNECT"', ["GET a"] = "a method and a path", ["GET /a/"] = "without / at its end",
+    ["GET /a//b"] = "no segment", ["GET /a b"] = "a method and a path", ["GET /*x/b"] = "it must come last",
+    ["GET /{a}/{a}"] = "stands there twice", ["GET /{a"] = "no segment", ["GET /x{a}"] = "no segment", ["GET /{}"] = "no name",
+    ["GET /*"] = "no name", ["GET /{a.b}"] = "no name", ["GET /.."] = "without . and ..", ["GET /a%20b"] = "no segment",
+    ["GET /a?b"] = "no segment", ["GET /{a=**}"] = "no name", ["GET" .. (" /" .. ("a"):rep(600))] = "at most 500 characters",
+    ["GET /{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}/{j}/{k}/{l}/{m}/{n}/{o}/{p}/{q}"] = "at most 16 variables" } do
+    raises(fault, http, ("[%q] = print"):format(key))
+  end
+  raises("are the same route", http, '["GET /{a}"] = print, ["GET /{b}"] = print')
+  raises("are the same route", http, '["GET /a/*b"] = print, ["GET /a/*c"] = print')
+  ok(define('local mica = require "mica"\nreturn mica.service { http = { ["GET /"] = print } }').http)
+  eq({ "GET /{count}/{names}" }, described '["GET /{count}/{names}"] = print')
+  ok(define(with "limits = { body = \"1MB\" },"))
 end)
 
 -- The paths of Posts.Save in the definition that describes the service.

@@ -48,6 +48,24 @@ local function shown(endpoints)
   return list
 end
 
+--- The raw HTTP handlers of a service, a line each with what stands before it; nothing when there are none.
+---@param service table the registry's record
+---@return string[]
+function reference.handlers(service)
+  local base = (service.namespace or "") == "" and "" or "/" .. service.name:gsub("%.", "/")
+  local lines = {}
+  for _, handler in ipairs(service.http or {}) do
+    local method, path = handler.key:match "^(%S+) (.*)$"
+    if path == "/" and base ~= "" then path = "" end
+    table.insert(lines, ("   %-6s %s%s%s"):format(method, base, path, handler.public and "  public" or ""))
+  end
+  if lines[1] then
+    table.insert(lines, 1, "HTTP:")
+    table.insert(lines, 1, "")
+  end
+  return lines
+end
+
 --- The endpoints of a service, a line each.
 ---@param service table the registry's record
 ---@param endpoints? table[] default: all
@@ -69,6 +87,7 @@ function reference.list(service, endpoints)
   for _, row in ipairs(rows) do
     table.insert(lines, (("   %-" .. width .. "s  %s"):format(row[1], row[2]):gsub("%s+$", "")))
   end
+  for _, line in ipairs(reference.handlers(service)) do table.insert(lines, line) end
   table.insert(lines, "")
   table.insert(lines, ("`mica %s ENDPOINT --help` shows the fields of an endpoint."):format(service.name))
   return table.concat(lines, "\n")

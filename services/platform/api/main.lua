@@ -12,7 +12,7 @@ local function forward(service)
   local prefix = "/" .. service.name:gsub("%.", "/")
   return {
     namespace = service.namespace, kind = "FORWARD", template = prefix .. "/**", method = "*", prefix = prefix,
-    service = service.name, version = service.version, endpoint = "*", public = service.http.public,
+    service = service.name, version = service.version, endpoint = "*", public = service.backend.public,
   }
 end
 
@@ -29,8 +29,27 @@ local function route(service, endpoint, more)
   return more
 end
 
+-- A raw HTTP handler. "GET /files/*path" of the service "blog.posts" is "/blog/posts/files/{path=**}"; the platform's own
+-- services stand at the root.
+local function handler_route(service, handler)
+  local method, path = handler.key:match "^(%S+) (.*)$"
+  local base = service.namespace == "" and "" or "/" .. service.name:gsub("%.", "/")
+  if path == "/" then path = base == "" and "/" or "" end
+  return {
+    kind = "HANDLER",
+    namespace = service.namespace,
+    template = base .. path:gsub("/%*([%w_]+)$", "/{%1=**}"),
+    method = method,
+    prefix = base,
+    service = service.name,
+    version = service.version,
+    endpoint = handler.key,
+    public = handler.public,
+  }
+end
+
 local function compile(service)
-  if service.http then return { forward(service) } end
+  if service.backend then return { forward(service) } end
   local list = {}
   for _, endpoint in ipairs(service.endpoints) do
     local found, prefix = paths.of(service.name, endpoint.name)
@@ -41,6 +60,7 @@ local function compile(service)
       }))
     end
   end
+  for _, handler in ipairs(service.http) do table.insert(list, handler_route(service, handler)) end
   return list
 end
 

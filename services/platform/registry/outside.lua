@@ -99,20 +99,20 @@ local function check_kind(req, schemes)
     error(errors.invalid_fields { ["service.nodes.address"] = "all of one kind: HOST:PORT, http:// or https://" })
   end
   if scheme == "grpc" then
-    if service.http then error(errors.invalid_fields { ["service.http"] = "is for addresses with http:// or https://" }) end
+    if service.backend then error(errors.invalid_fields { ["service.backend"] = "is for addresses with http:// or https://" }) end
   else
     if #req.descriptors > 0 then error(errors.invalid_fields { descriptors = "an HTTP service has no contract" }) end
-    service.http = service.http or {}
-    service.http.tls, service.http.public = scheme == "https", req.public
-    local wait, idle = service.http.first_byte or 0, service.http.idle or 0
+    service.backend = service.backend or {}
+    service.backend.tls, service.backend.public = scheme == "https", req.public
+    local wait, idle = service.backend.first_byte or 0, service.backend.idle or 0
     if not (wait >= 0 and wait <= 86400 and idle >= 0 and idle <= 86400) then
-      error(errors.invalid_fields { ["service.http"] = "times are 0 to 86400 seconds" })
+      error(errors.invalid_fields { ["service.backend"] = "times are 0 to 86400 seconds" })
     end
   end
   local old = records.get(service.namespace, service.name, service.version)
-  if old and old.outside and (old.outside.http == nil) ~= (service.http == nil) then
+  if old and old.outside and (old.outside.http == nil) ~= (service.backend == nil) then
     error(errors.already_exists("%s@%s is registered as %s service: deregister it first, or take another version", service.name,
-      service.version, service.http and "a gRPC" or "an HTTP"))
+      service.version, service.backend and "a gRPC" or "an HTTP"))
   end
 end
 
@@ -234,7 +234,7 @@ end
 local function show(service, state)
   local shown = {}
   for _, key in ipairs { "name", "version", "namespace", "description", "metadata", "order" } do shown[key] = service[key] end
-  shown.nodes, shown.endpoints, shown.http = {}, state.endpoints or {}, state.http
+  shown.nodes, shown.endpoints, shown.backend = {}, state.endpoints or {}, state.http
   for _, entry in mica.sorted(state.nodes) do table.insert(shown.nodes, entry.node) end
   if shown.description == "" then shown.description = state.description or "" end
   return shown
@@ -304,8 +304,8 @@ local function register(req, nodes)
   local state = copy(old and old.outside or {})
   state.nodes, changed = merge(state.nodes, nodes)
   service.order = records.order_of(service)
-  if service.http then
-    state.http = service.http
+  if service.backend then
+    state.http = service.backend
   elseif #req.descriptors > 0 then
     if not same_contract(state, req) then
       take_contract(service, state, { descriptors = req.descriptors, protos = req.protos }, req.public)

@@ -30,6 +30,14 @@ static void answer(struct recorder *r, struct http_stream *s) {
         assert_int_equal(http_send(s, str_of("hello ")), 0);
         assert_int_equal(http_send_blob(s, blob_new("world", 5)), 0);
         assert_int_equal(http_finish(s, &t, 1), 0);
+    } else if (str_is(s->path, "/parts")) { // of blobs: one that is copied, one that is not
+        struct blob *big = blob_new(NULL, 5000);
+        for (size_t i = 0; i < big->n; i++) big->p[i] = (char)('a' + i % 26);
+        assert_int_equal(http_respond(s, 200, NULL, 0, false), 0);
+        assert_int_equal(http_send_part(s, blob_new("hello", 5), 1, 3), 0);
+        assert_int_equal(http_send_part(s, blob_hold(big), 26, 2600), 0);
+        assert_int_equal(http_send_part(s, big, 5000, 0), 0);
+        assert_int_equal(http_finish(s, NULL, 0), 0);
     } else if (str_is(s->path, "/empty")) {
         assert_int_equal(http_respond(s, 200, NULL, 0, true), 0);
     } else {
@@ -184,6 +192,15 @@ static void test_chunked_answer(void **state) {
              "transfer-encoding: chunked\r\n\r\nb\r\nhello world\r\n0\r\nx-sum: 7\r\n\r\n" HEAD_200
              "Content-Length: 5\r\n\r\nhello",
              NULL, false);
+}
+
+static void test_parts_of_blobs(void **state) {
+    (void)state;
+    struct buf wanted = {0};
+    buf_append_text(&wanted, HEAD_200 "connection: close\r\n\r\nell");
+    for (int i = 0; i < 100; i++) buf_append_text(&wanted, "abcdefghijklmnopqrstuvwxyz");
+    exchange("GET /parts HTTP/1.0\r\n\r\n", buf_cstr(&wanted), NULL, true);
+    buf_free(&wanted);
 }
 
 static void test_head_has_no_body(void **state) {
@@ -641,6 +658,7 @@ int main(void) {
         cmocka_unit_test(test_headers),
         cmocka_unit_test(test_bodies),
         cmocka_unit_test(test_chunked_answer),
+        cmocka_unit_test(test_parts_of_blobs),
         cmocka_unit_test(test_head_has_no_body),
         cmocka_unit_test(test_versions),
         cmocka_unit_test(test_tunnel),
