@@ -289,15 +289,12 @@ static int may_send(struct stream *st) {
 
 static bool queue(struct stream *st, struct str bytes) {
     return st->encode == NULL ? stream_queue(st, bytes)
-                              : encode_queue(st, blob_new(bytes.p, bytes.n));
+                              : encode_queue(st, blob_new(bytes.p, bytes.n), 0, bytes.n);
 }
 
 static bool queue_part(struct stream *st, struct blob *take, size_t from, size_t n) {
-    if (st->encode == NULL) return stream_queue_part(st, take, from, n);
-    if (n == blob_str(take).n) return encode_queue(st, take);
-    struct blob *part = blob_new(blob_str(take).p + from, n);
-    blob_drop(take);
-    return encode_queue(st, part);
+    return st->encode == NULL ? stream_queue_part(st, take, from, n)
+                              : encode_queue(st, take, from, n);
 }
 
 int http_send(struct http_stream *s, struct str bytes) {

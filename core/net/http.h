@@ -44,7 +44,7 @@ struct http_stream {
     struct http_session *session;
     void *user; // whoever handles the stream, as the next two
     int64_t began;
-    uint64_t number;
+    char number[16];
     // The request (server side) as received; slices live as long as the stream.
     struct str method;
     struct str path;             // with the query, as received
@@ -137,9 +137,6 @@ bool http_headers_too_long(const struct http_stream *s);
 // chunked; connection headers are the session's. http_respond on a stream whose request is still coming in is fine.
 int http_respond(struct http_stream *s, int status, const struct http_header *headers, size_t count,
                  bool end);
-// Server side, before http_respond: a header of the answer besides those that it is given. The name is lower case and static, the
-// value is copied. False: no memory.
-bool http_stamp(struct http_stream *s, const char *name, struct str value);
 // Server side, within the `head` event: nothing of the request is decoded and nothing of the answer compressed.
 void http_as_is(struct http_stream *s);
 uint64_t http_sent(const struct http_stream *s); // bytes of body that went to the connection

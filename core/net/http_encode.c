@@ -11,18 +11,17 @@
 // ENCODE_TURN bytes of a connection in a turn of the loop, so that the others have theirs in between (about a tenth of a
 // millisecond). When nothing waits any more, what is in the encoder is flushed: a message goes out in the turn in which it
 // was sent, and messages of one turn share a flush.
-//
-// Besides, an answer may carry one header of the door's own (http_stamp).
 #include "net/session.h"
 
 #include <stdlib.h>
 
 #define ENCODE_TURN (16 * 1024)
-#define EXTRA 4 // headers that are added at most: the stamp, content-encoding, vary
+#define EXTRA 2 // headers that are added: content-encoding, vary
 
 struct piece { // of a body, before it is encoded
     struct piece *next;
     struct blob *blob;
+    struct str rest; // of its bytes
 };
 
 struct body_encoder {
@@ -30,7 +29,6 @@ struct body_encoder {
     struct body_encoder *next; // of the session, with something to do
     struct encoder *encoder;
     struct piece *first, *last;
-    size_t from;    // of the first piece
     size_t waiting; // bytes in all pieces
     bool listed;
     bool above;     // more than HTTP_LOW_WATER waited
@@ -163,26 +161,17 @@ int answer_begin(struct stream *st, int status, const struct http_header **heade
     if (coding) a = look(*headers, *count);
     bool long_enough = a.length < 0 || (uint64_t)a.length >= h->limits.compress_min;
     bool worth = a.worth && !a.forbidden && !st->as_is && long_enough;
-    if (!worth && st->stamp.name.n == 0) return 0;
-    enum encoding which = worth ? choose(st, status, &a, end) : ENCODING_NONE;
+    if (!worth) return 0;
+    enum encoding which = choose(st, status, &a, end);
     if (which != ENCODING_NONE && !encoder_begin(st, which)) which = ENCODING_NONE;
     struct http_header *list = (void *)stream_alloc(st, (*count + EXTRA) * sizeof *list);
     size_t n = 0;
     if (list == NULL || !encoded_list(st, *headers, *count, which, list, &n))
         return -STATUS_RESOURCE_EXHAUSTED;
-    if (worth && !a.varies)
-        list[n++] = (struct http_header){str_of("vary"), str_of("accept-encoding")};
-    if (st->stamp.name.n > 0) list[n++] = st->stamp;
+    if (!a.varies) list[n++] = (struct http_header){str_of("vary"), str_of("accept-encoding")};
     *headers = list;
     *count = n;
     return 0;
-}
-
-bool http_stamp(struct http_stream *s, const char *name, struct str value) {
-    struct stream *st = stream_of(s);
-    if (!stream_keep(st, value, &st->stamp.value)) return false;
-    st->stamp.name = str_of(name);
-    return true;
 }
 
 // ---- the body
@@ -205,9 +194,9 @@ static void unlist(struct body_encoder *b) {
     b->listed = false;
 }
 
-bool encode_queue(struct stream *st, struct blob *take) {
+bool encode_queue(struct stream *st, struct blob *take, size_t from, size_t n) {
     struct body_encoder *b = st->encode;
-    if (take == NULL || take->n == 0) {
+    if (take == NULL || n == 0) {
         blob_drop(take);
         return take != NULL;
     }
@@ -216,15 +205,15 @@ bool encode_queue(struct stream *st, struct blob *take) {
         blob_drop(take);
         return false;
     }
-    *piece = (struct piece){NULL, take};
+    *piece = (struct piece){NULL, take, {take->p + from, n}};
     if (b->first == NULL) {
         b->first = piece;
     } else {
         b->last->next = piece;
     }
     b->last = piece;
-    b->waiting += take->n;
-    st->s.session->queued += take->n;
+    b->waiting += n;
+    st->s.session->queued += n;
     b->above |= b->waiting >= HTTP_LOW_WATER;
     list_up(b);
     return true;
@@ -239,7 +228,6 @@ size_t encode_waiting(const struct stream *st) {
 static void drop_first(struct body_encoder *b) {
     struct piece *piece = b->first;
     b->first = piece->next;
-    b->from = 0;
     blob_drop(piece->blob);
     free(piece);
 }
@@ -271,15 +259,15 @@ static bool step(struct body_encoder *b) {
         if (end) st->finished = true;
         return false;
     }
-    struct str bytes = blob_str(b->first->blob);
-    size_t n = bytes.n - b->from < h->encode_room ? bytes.n - b->from : h->encode_room;
-    if (!push(b, (struct str){bytes.p + b->from, n}, ENCODER_MORE)) return false;
+    struct str *rest = &b->first->rest;
+    size_t n = rest->n < h->encode_room ? rest->n : h->encode_room;
+    if (!push(b, (struct str){rest->p, n}, ENCODER_MORE)) return false;
     b->unflushed = true;
-    b->from += n;
+    *rest = (struct str){rest->p + n, rest->n - n};
     b->waiting -= n;
     h->queued -= n;
     h->encode_room -= n;
-    if (b->from == bytes.n) drop_first(b);
+    if (rest->n == 0) drop_first(b);
     return true;
 }
 

@@ -127,7 +127,6 @@ struct stream {
     struct chunk *first, *last;
     struct body_encoder *encode; // NULL: the answer goes as it is
     struct body_decoder *decode; // NULL: so does the request
-    struct http_header stamp;    // a header of every answer; without a name: none
     struct added_header *added;
     struct http_header *out_trailers;
     size_t out_trailer_count;
@@ -190,7 +189,8 @@ void decode_delete(struct stream *st);
 // Replaces the list of headers where it needs to. Negative: no memory.
 int answer_begin(struct stream *st, int status, const struct http_header **headers, size_t *count,
                  bool end);
-bool encode_queue(struct stream *st, struct blob *take); // only with st->encode, as the next ones
+// Only with st->encode, as the next ones: a part of a blob, whose reference it takes.
+bool encode_queue(struct stream *st, struct blob *take, size_t from, size_t n);
 void encode_end(struct stream *st);
 void encode_again(struct stream *st);
 size_t encode_waiting(const struct stream *st); // bytes that are not encoded yet

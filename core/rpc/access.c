@@ -8,19 +8,17 @@
 #include "rpc/access_log.h"
 
 #include <mica/core/v1/core.pb-c.h>
-#include <stdio.h>
 
 #define GONE 499 // what web servers log for a request whose peer did not wait for the answer
 
 void access_begin(struct request *r) {
     static const char HEX[] = "0123456789abcdef";
-    char digits[16];
+    struct http_stream *s = r->stream;
     r->request_id = random_u64();
-    for (int i = 0; i < 16; i++) digits[i] = HEX[r->request_id >> (60 - 4 * i) & 15];
+    for (int i = 0; i < 16; i++) s->number[i] = HEX[r->request_id >> (60 - 4 * i) & 15];
     if (r->view == &r->at->views[DOOR_API])
-        http_stamp(r->stream, "mica-request-id", (struct str){digits, sizeof digits});
-    r->stream->number = r->request_id;
-    r->stream->began = loop_now(r->at->loop);
+        http_add_header(s, "mica-request-id", (struct str){s->number, sizeof s->number});
+    s->began = loop_now(r->at->loop);
 }
 
 static struct str header(const struct http_stream *s, const char *name) {
@@ -37,8 +35,6 @@ void access_end(struct http_stream *s, const struct call *c) {
     static const char *const VERSIONS[] = {"1.0", "1.1", "2"};
     struct loop *loop = conn_loop(conn);
     struct rpc_loop *at = loop->user;
-    char digits[17];
-    snprintf(digits, sizeof digits, "%016llx", (unsigned long long)s->number);
     struct access_line line = {.time = clock_unix(),
                                .peer = conn_peer(conn),
                                .method = s->method,
@@ -50,7 +46,7 @@ void access_end(struct http_stream *s, const struct call *c) {
                                .agent = header(s, "user-agent"),
                                .caller_id = header(s, "x-request-id"),
                                .seconds = (double)(loop_now(loop) - s->began) / NS_PER_SECOND,
-                               .request_id = {digits, 16},
+                               .request_id = {s->number, sizeof s->number},
                                .door = at->views[door->index].name};
     if (c != NULL && c->route != NULL) {
         line.service = c->route->service;

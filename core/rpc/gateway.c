@@ -193,6 +193,12 @@ static bool lines_acceptable(struct request *r, enum body_kind kind) {
 
 // What can be said before the call begins. False: the request is answered.
 static bool acceptable(struct request *r, enum body_kind kind) {
+    if (r->stream->foreign_encoding) {
+        gateway_refuse(r, 415, STATUS_INVALID_ARGUMENT,
+                       "this content-encoding is not understood here: use one of " ENCODINGS_TAKEN
+                       ", or none");
+        return false;
+    }
     const struct pb_method *method = r->route->method;
     size_t limit = r->at->server->options.max_message;
     if (!lines_acceptable(r, kind)) return false;
@@ -269,12 +275,6 @@ void gateway_head(struct request *r) {
     bool options = str_is(r->stream->method, "OPTIONS");
     if (!(options && goes_elsewhere(r)) && gateway_fixed(r)) return;
     if (!find_route(r)) return;
-    if (r->stream->foreign_encoding && r->route->kind != ROUTE_FORWARD) {
-        gateway_refuse(r, 415, STATUS_INVALID_ARGUMENT,
-                       "this content-encoding is not understood here: use one of " ENCODINGS_TAKEN
-                       ", or none");
-        return;
-    }
     struct space *space = space_get(r->view, r->ns);
     struct blob *account = space == NULL ? NULL : account_of(r, space, false);
     if (account == NULL && !r->route->public) {

@@ -139,8 +139,8 @@ static void end_call(struct call *c, int status, const struct msg_fault *fault,
         headers_add_metadata(h, leading);
     }
     add_end(h, status, fault, pushback);
-    bool stamped = c->view == &c->at->views[DOOR_API]; // with every answer there
-    if (status != STATUS_OK && !stamped)
+    const struct rpc_door *door = conn_door(conn_of(c->stream->session))->user;
+    if (status != STATUS_OK && door->index != DOOR_API) // there every head has it
         headers_add_hex(h, "mica-request-id", c->context->request_id);
     headers_add_metadata(h, trailing);
     bool sent =

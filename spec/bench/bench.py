@@ -28,7 +28,7 @@ ROUNDS = {"unary": 5, "proxy": 5, "gateway": 5, "streams": 5, "idle": 1, "memory
 def main():
     parser = argparse.ArgumentParser(prog="tools/bench")
     parser.add_argument("what", choices=sorted(ROUNDS))
-    parser.add_argument("kinds", nargs="*", help="of idle: http1, http2; all by default")
+    parser.add_argument("kinds", nargs="*", help="of idle: http1, http2, ws, ws-talking; all by default")
     parser.add_argument("--rounds", type=int, help="default: 5; 10 for start")
     parser.add_argument("--requests", type=int, default=300_000, help="of each load and round")
     args = parser.parse_args()

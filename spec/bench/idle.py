@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Resident memory of many idle connections: over HTTP/2 at the proxy and over HTTP/1.1 at the api door, each of which has made
-one call; WebSockets that have said nothing yet; WebSockets in a conversation, whose service waits for the next word. Ten
-thousand of each, on a server of their own. A kind is a function that makes such a connection, and what it is held to."""
+"""Resident memory of many idle connections: HTTP/2 and HTTP/1.1, each of which has made one call; WebSockets that have said nothing yet;
+WebSockets in a conversation, whose service waits for the next word. Ten thousand of each, on a server of their own."""
 
 import http.client
 import os
 import pathlib
+import re
 import resource
 import subprocess
 import sys
@@ -32,7 +32,7 @@ def http2(mica):
 
 
 def open_socket(mica):
-    return raw_websocket.open(f"127.0.0.1:{mica.api}", "/helloworld/pingPong")
+    return raw_websocket.open(re.search(r"api=http://(\S+)", mica.line).group(1), "/helloworld/pingPong")
 
 
 def silent(mica):
@@ -49,7 +49,7 @@ def talking(mica):
 
 
 def http1(mica):
-    connection = http.client.HTTPConnection("127.0.0.1", mica.api)
+    connection = http.client.HTTPConnection(re.search(r"api=http://(\S+)", mica.line).group(1))
     connection.request("POST", "/helloworld", b'{"name":"Ada"}')
     answer = connection.getresponse().read()
     if answer != b'{"message":"Hello Ada"}':
@@ -57,13 +57,11 @@ def http1(mica):
     return connection.close
 
 
-KINDS = {"http2": (http2, "HTTP/2 connections", 220), "http1": (http1, "HTTP/1.1 connections", 60),
-         "silent": (silent, "WebSockets that have said nothing", 150),
-         "talking": (talking, "WebSockets in a conversation", 150)}
+KINDS = {"http2": ("HTTP/2 connections", http2, 220), "http1": ("HTTP/1.1 connections", http1, 60),
+         "ws": ("WebSockets that have said nothing", silent, 150), "ws-talking": ("WebSockets in a conversation", talking, 150)}
 
 
-def measure(kind):
-    connect, what, aim = KINDS[kind]
+def measure(what, connect, most):
     limit = ["--max-connections", str(CONNECTIONS + 100), "--heartbeat", "0"]
     with peers.mica("mica", limit) as mica:
         subprocess.run([MICA, "run", str(ROOT / "examples/helloworld"), "--instances", str(INSTANCES if connect is talking else 1)],
@@ -73,9 +71,35 @@ def measure(kind):
         time.sleep(1)
         after = peers.resident(mica.process.pid)
         print(f"{CONNECTIONS:,} idle {what}: {after:.0f} MB resident, {before:.0f} MB before them, "
-              f"{(after - before) * 1024 / CONNECTIONS:.1f} KB each (aim: under {aim} MB)", flush=True)
+              f"{(after - before) * 1024 / CONNECTIONS:.1f} KB each (aim: under {most} MB)", flush=True)
         for each in close:
             each()
+
+
+def http1(mica):
+    connection = http.client.HTTPConnection("127.0.0.1", mica.api)
+    connection.request("POST", "/helloworld", b'{"name":"Ada"}')
+    answer = connection.getresponse().read()
+    if answer != b'{"message":"Hello Ada"}':
+        sys.exit(f"bench: the answer is {answer!r}")
+    return connection
+
+
+KINDS = {"http2": (http2, "HTTP/2", 220), "http1": (http1, "HTTP/1.1", 60)}
+
+
+def measure(kind):
+    connect, name, aim = KINDS[kind]
+    limit = ["--max-connections", str(CONNECTIONS + 100)]
+    with peers.mica("mica", ["--run", str(ROOT / "examples/helloworld"), *limit]) as mica:
+        before = peers.resident(mica.process.pid)
+        open_ones = [connect(mica) for _ in range(CONNECTIONS)]
+        time.sleep(1)
+        after = peers.resident(mica.process.pid)
+        print(f"{CONNECTIONS:,} idle {name} connections: {after:.0f} MB resident, {before:.0f} MB before them, "
+              f"{(after - before) * 1024 / CONNECTIONS:.1f} KB each (aim: under {aim} MB)", flush=True)
+        for connection in open_ones:
+            connection.close()
 
 
 def run(args):
@@ -86,4 +110,4 @@ def run(args):
     for kind in args.kinds or KINDS:
         if kind not in KINDS:
             sys.exit(f"bench: no kind {kind!r}; kinds are: {' '.join(KINDS)}")
-        measure(kind)
+        measure(*KINDS[kind])

@@ -263,14 +263,14 @@ class AccessLog(harness.Case):
     def test_combined(self):
         server, file = self.serve()
         headers = {"User-Agent": 'a "quoted" \\ agent', "Referer": "http://x/é".encode(), "X-Request-Id": "caller-7"}
-        ids = [server.post("/helloworld?name=1", {"name": "Ada"}, headers).headers["mica-request-id"]]
+        ids = [server.post("/helloworld?name=Bo", {"name": "Ada"}, headers).headers["mica-request-id"]]
         ids.append(server.http("GET", "/nobody").headers["mica-request-id"])
         harness.curl("--http2-prior-knowledge", f"http://{server.api}/health")
         lines = [COMBINED.match(line) for line in self.wait_lines(file, 3)]
         self.assertTrue(all(lines), file.read_text())
         fields = lines[0].groups()
         self.assertEqual(fields[0], "127.0.0.1")
-        self.assertEqual((*fields[3:9], *fields[10:]), ("POST /helloworld?name=1", "1.1", "200", "23", r"http://x/\xe9".replace("e9", "c3\\xa9"),
+        self.assertEqual((*fields[3:9], *fields[10:]), ("POST /helloworld?name=Bo", "1.1", "200", "23", r"http://x/\xe9".replace("e9", "c3\\xa9"),
                                                         r'a \"quoted\" \\ agent', ids[0], "caller-7", "helloworld.Helloworld.Call"))
         self.assertEqual((lines[1][4], lines[1][6], lines[1][11], lines[1][13]), ("GET /nobody", "404", ids[1], "-"))
         self.assertEqual((lines[2][4], lines[2][5], lines[2][6]), ("GET /health", "2", "200"))

@@ -8,7 +8,8 @@
 #define MOST (256 * 1024)
 
 // Decodes at most MOST bytes; false: damaged.
-static bool decode(enum encoding which, struct str from, size_t piece, struct buf *to, bool *whole) {
+static bool decode(enum encoding which, struct str from, size_t piece, struct buf *to,
+                   bool *whole) {
     struct decoder *d = decoder_new(which);
     must(d != NULL);
     char room[700];

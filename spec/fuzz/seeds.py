@@ -120,6 +120,8 @@ def encoding():
         yield bytes([i, 3]) + BROTLI
     for text in (b"gzip, deflate, br;q=0.5", b"*;q=0, identity", b"br;q=1.000,gzip;q=0"):
         yield bytes([0, 0]) + text
+
+
 def grpc_web():
     for text in (b"AAAAAAU=aGVsbG8=", b"AAAAAAVoZWxsbw==", b"AAAAAAA=", b"gAAAAA9ncnBjLXN0YXR1czogMA0K", b"QQ==QQ==QUI=", b"A", b"AA", b"AA=",
                  b"====", b"A=AA", b"AAA\n", b"-_-_", b"\x80AAA", b""):

@@ -32,7 +32,7 @@
 #define MOST_CONNECTIONS 20000
 
 static struct sockaddr_in server, from;
-static bool http1; // it is spoken, not HTTP/2
+static bool http1; // the well-behaved client speaks it, not HTTP/2
 
 struct link {
     int fd;
@@ -44,6 +44,7 @@ struct link {
     int64_t next; // when `more` is due
     bool over;    // GOAWAY has come
     bool begun;
+    bool plain; // HTTP/1.1 and what it becomes: nothing of it is looked at
 };
 
 static struct {
@@ -120,6 +121,7 @@ static void begin(const struct attack *a, struct link *l) {
     }
     if (a->begin != NULL) a->begin(&l->peer);
     l->begun = true;
+    l->plain = a->http != NULL;
 }
 
 static void close_link(struct link *l) {
@@ -168,8 +170,7 @@ static void on_frame(struct link *l) {
 static void take_in(struct link *l, const unsigned char *p, size_t n) {
     if (seen.bytes_in == 0) snprintf(seen.answer, sizeof seen.answer, "%.*s", (int)n, p);
     seen.bytes_in += n;
-    if (http1) return; // nor is anything of what it becomes looked at
-    while (n > 0) {
+    while (n > 0 && !l->plain) {
         if (l->head_n < 9) {
             l->head[l->head_n++] = *p++;
             n--;
@@ -395,9 +396,10 @@ static bool address(const char *text) {
 
 int main(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "--list") == 0) {
-        for (size_t i = 0; attack_at(i) != NULL; i++)
-            printf("%s\t%s\t%s\n", attack_at(i)->name, attack_at(i)->http == NULL ? "proxy" : "api",
-                   attack_at(i)->what);
+        const struct attack *a;
+        for (size_t i = 0; (a = attack_at(i)) != NULL; i++) {
+            printf("%s\t%s\t%s\n", a->name, a->http == NULL ? "proxy" : "api", a->what);
+        }
         return 0;
     }
     if (argc < 4 || !address(argv[1])) {
@@ -418,12 +420,10 @@ int main(int argc, char **argv) {
         return neighbour(end, (argc > 4 ? atoi(argv[4]) : 2) * 1000000LL);
     }
     for (size_t i = 0; attack_at(i) != NULL; i++) {
-        const struct attack *a = attack_at(i);
-        if (strcmp(a->name, argv[2]) != 0) continue;
-        http1 = a->http != NULL;
+        if (strcmp(attack_at(i)->name, argv[2]) != 0) continue;
         from.sin_family =
             argc > 4 && inet_pton(AF_INET, argv[4], &from.sin_addr) == 1 ? AF_INET : 0;
-        attack_with(a, end);
+        attack_with(attack_at(i), end);
         report(argv[2]);
         return 0;
     }

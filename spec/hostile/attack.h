@@ -56,10 +56,10 @@ struct attack {
 
 extern const struct attack ATTACKS[]; // attacks.c
 extern const size_t ATTACK_COUNT;
-extern const struct attack SOCKET_ATTACKS[];
-extern const size_t SOCKET_ATTACK_COUNT;
 extern const struct attack ATTACKS_HTTP1[]; // attacks_http1.c
 extern const size_t ATTACKS_HTTP1_COUNT;
+extern const struct attack SOCKET_ATTACKS[];
+extern const size_t SOCKET_ATTACK_COUNT;
 
 void put(struct bytes *b, const void *p, size_t n);
 void put_text(struct bytes *b, const char *text);
