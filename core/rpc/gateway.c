@@ -97,6 +97,15 @@ static void refuse_unrouted(struct request *r, const struct route_query *q) {
     buf_free(&allow);
 }
 
+// An endpoint that is found by method and path alone, as most are.
+static void remember(struct request *r) {
+    const struct route_table *table = r->view->table;
+    bool plain = r->route->kind == ROUTE_ENDPOINT && r->param_count == 0 &&
+                 r->head.version.n == 0 && !table->hosts;
+    if (plain)
+        route_remember_http(&r->view->last_http, r->route, r->ns, r->stream->method, r->path);
+}
+
 // Of the path that was normalized last.
 static struct route_query query_of(const struct request *r, struct str method) {
     return (struct route_query){.ns = r->ns,
@@ -146,9 +155,21 @@ static bool goes_elsewhere(struct request *r) {
     return found;
 }
 
+// What pages of other origins may read of a service elsewhere is its own to say.
+static void allow_pages(struct request *r) {
+    if (r->route->kind != ROUTE_FORWARD) cors_answer(r);
+}
+
 // Fills r->route and r->params. False: the request is answered.
 static bool find_route(struct request *r) {
     struct route_query q;
+    r->params = r->at->params;
+    if (r->head.version.n == 0)
+        r->route = route_recall_http(&r->view->last_http, r->ns, r->stream->method, r->path);
+    if (r->route != NULL) {
+        allow_pages(r);
+        return true;
+    }
     if (!head_namespace_valid(r->ns)) {
         gateway_refuse(r, 400, STATUS_INVALID_ARGUMENT,
                        "the namespace must match [a-z0-9][a-z0-9-]{0,62}");
@@ -166,8 +187,8 @@ static bool find_route(struct request *r) {
         refuse_unrouted(r, &q);
         return false;
     }
-    // What pages of other origins may read of a service elsewhere is its own to say.
-    if (r->route->kind != ROUTE_FORWARD) cors_answer(r);
+    remember(r);
+    allow_pages(r);
     return true;
 }
 

@@ -107,6 +107,7 @@ struct route_table {
     struct map
         routes; // namespace, '\0', path (and '\0', version: see Route.by_version) -> struct route *
     struct map trees;   // namespace -> struct route_tree *: of templates
+    bool hosts;         // one of them is for a host only
     struct map origins; // every origin that one of the routes allows
     struct blob
         *loopback; // an encoded Account without issuer, or NULL: nobody is trusted by address
@@ -138,6 +139,17 @@ struct route_memo {
     size_t ns_n, path_n;
     char key[ROUTE_MEMO_MAX]; // namespace and path
 };
+// The same for requests over HTTP: what was found by method and path, as it came, without looking at anything else. NULL: another
+// request than the last one; route_remember_http notes it where it can be.
+struct route_http_memo {
+    const struct route *route; // NULL: nothing is remembered
+    size_t ns_n, method_n, path_n;
+    char key[ROUTE_MEMO_MAX];
+};
+const struct route *route_recall_http(const struct route_http_memo *memo, struct str ns,
+                                      struct str method, struct str path);
+void route_remember_http(struct route_http_memo *memo, const struct route *route, struct str ns,
+                         struct str method, struct str path);
 // As route_find_version, by the memo if it can be.
 const struct route *route_find_again(struct route_memo *memo, const struct route_table *t,
                                      struct str ns, struct str path, struct str version);
