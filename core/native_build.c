@@ -57,6 +57,11 @@ static void running_contract(void *context, struct message *request) {
     if (in == NULL) return;
     int rc = directory_look(d->directory, str_of(in->namespace_), str_of(in->service),
                             str_of(in->version), &entry);
+    if (rc == 0 && entry.source == NULL) { // an HTTP service: without a contract
+        port_drop(entry.port);
+        pb_pool_drop(entry.pool);
+        rc = -STATUS_NOT_FOUND;
+    }
     if (rc < 0) {
         struct err err;
         err_set(&err, STATUS_NOT_FOUND, "no service %s%s%s runs in namespace %s", in->service,

@@ -253,12 +253,11 @@ static struct server_limits copy_limits(const Mica__Core__V1__DoorLimits *in) {
                                   .age_grace = in->age_grace,
                                   .ping_interval = in->ping_interval,
                                   .ping_timeout = in->ping_timeout,
+                                  .heartbeat = in->heartbeat,
                                   .head = in->head,
                                   .body = in->body,
                                   .headers = in->headers,
-                                  .compress = in->compress,
-
-                                  .heartbeat = in->heartbeat};
+                                  .compress = in->compress};
 }
 
 // Copies a list of texts; what was copied before memory ended is there too.

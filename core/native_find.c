@@ -103,6 +103,11 @@ static bool contract_open(struct search *s, struct contract *c, struct deploy *d
     if (directory_look(d->directory, str_of(in->namespace_), c->service, str_of(in->version),
                        &c->entry) < 0)
         return false;
+    if (c->entry.source == NULL) { // an HTTP service: without a contract
+        port_drop(c->entry.port);
+        pb_pool_drop(c->entry.pool);
+        return false;
+    }
     bool ok = pb_files_open(&c->files, blob_str(c->entry.pool->set)) == 0;
     c->visible = calloc(c->files.count + 1, sizeof *c->visible);
     c->own = calloc(c->files.count + 1, sizeof *c->own);

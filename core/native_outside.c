@@ -3,9 +3,13 @@
 //
 // Load reads a contract on a thread of the pool and keeps it among deploy's sources, so Describe and Release are deploy's; Put
 // makes the port and puts it into the directory. The port keeps the source; the directory, routes and calls under way keep
-// the port. So a version that is replaced or removed ends with the last call that began with it.
+// the port. So a version that is replaced or removed ends with the last call that began with it. An HTTP service has a port of
+// another kind, and no contract.
 #include "native.h"
+
+#include "base/clock.h"
 #include "native_build.h"
+#include "rpc/forward.h"
 #include "rpc/outside.h"
 #include "vm/source_contract.h"
 
@@ -113,31 +117,64 @@ static int join_addresses(const PutRequest *in, struct buf *out, struct err *err
     return 0;
 }
 
+static int64_t nanoseconds(double seconds) {
+    return seconds > 0 && seconds < 1e6 ? (int64_t)(seconds * NS_PER_SECOND) : 0;
+}
+
+// The port of a service; `source` is NULL where it speaks HTTP.
+static struct port *make_port(const struct native_outside *o, const PutRequest *in,
+                              struct source *source, struct err *err) {
+    struct buf addresses = {0};
+    struct port *port = NULL;
+    const Mica__Core__V1__HttpBackend *http = in->http;
+    if (join_addresses(in, &addresses, err) < 0) {
+        // there is nothing to connect to
+    } else if (http == NULL) {
+        struct outside_options options = {buf_str(&addresses), in->local, source_hold(source),
+                                          drop_source};
+        port = rpc_outside(o->rpc, &options, err);
+    } else {
+        port = rpc_forward(o->rpc,
+                           &(struct forward_options){.addresses = buf_str(&addresses),
+                                                     .local = in->local,
+                                                     .tls = http->tls,
+                                                     .ca = str_of(http->ca),
+                                                     .strip_prefix = http->strip_prefix,
+                                                     .backend_host = http->backend_host,
+                                                     .credentials = http->credentials,
+                                                     .first_byte = nanoseconds(http->first_byte),
+                                                     .idle = nanoseconds(http->idle)},
+                           err);
+    }
+    buf_free(&addresses);
+    return port;
+}
+
+// An HTTP service has no methods: none of the pool that stands in for its contract is its own.
+static bool owns_none(const void *source, struct str proto_file) {
+    (void)source;
+    (void)proto_file;
+    return false;
+}
+
 // Negative and `err`, or 0 and it is in the directory.
 static int put(const struct native_outside *o, const PutRequest *in, struct source *source,
                uint32_t *generation, struct err *err) {
     static atomic_uint generations;
-    struct buf addresses = {0};
-    struct port *port = NULL;
-    if (join_addresses(in, &addresses, err) == 0) {
-        struct outside_options options = {buf_str(&addresses), in->local, source_hold(source),
-                                          drop_source};
-        port = rpc_outside(o->rpc, &options, err);
-    }
-    buf_free(&addresses);
+    struct port *port = make_port(o, in, source, err);
     if (port == NULL) return -(int)err->code;
     *generation = FIRST_GENERATION + atomic_fetch_add(&generations, 1);
-    int rc =
-        directory_put(o->deploy->directory, &(struct directory_version){.ns = in->namespace_,
-                                                                        .service = in->service,
-                                                                        .version = in->version,
-                                                                        .port = port,
-                                                                        .pool = source->pool,
-                                                                        .owns = owns,
-                                                                        .source = source,
-                                                                        .generation = *generation,
-                                                                        .order = in->order,
-                                                                        .outside = true});
+    struct directory_version version = {.ns = in->namespace_,
+                                        .service = in->service,
+                                        .version = in->version,
+                                        .port = port,
+                                        .pool = source == NULL ? o->platform : source->pool,
+                                        .owns = source == NULL ? owns_none : owns,
+                                        .source = source,
+                                        .generation = *generation,
+                                        .order = in->order,
+                                        .outside = true};
+    int rc = directory_put(o->deploy->directory, &version);
     port_drop(port);
     if (rc == -STATUS_ALREADY_EXISTS)
         return err_set(err, STATUS_ALREADY_EXISTS, "%s@%s runs on this server", in->service,
@@ -151,8 +188,8 @@ static void put_version(void *context, struct message *request) {
     if (in == NULL) return;
     struct err err = {0};
     Mica__Core__V1__OutsidePutResponse out = MICA__CORE__V1__OUTSIDE_PUT_RESPONSE__INIT;
-    struct source *source = deploy_find_source(o->deploy, in->source);
-    if (source == NULL)
+    struct source *source = in->http == NULL ? deploy_find_source(o->deploy, in->source) : NULL;
+    if (source == NULL && in->http == NULL)
         err_set(&err, STATUS_NOT_FOUND, "no such source: it has been released");
     else
         put(o, in, source, &out.generation, &err);

@@ -162,8 +162,12 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
 static bool should_read(struct conn *c) {
     if (c->eof || c->is_closed || c->held_until != 0) return false;
     if (c->lingering) return !c->given_up;
-    if (c->ending || c->unsent >= CONN_HIGH_WATER) return false;
-    if (c->unsent > CONN_HIGH_WATER / 2 && !c->reading) return false;
+    if (c->ending) return false;
+    // What a server answers over HTTP/1 makes nothing to be sent to it, and it may read no more before it is read.
+    bool answers =
+        c->door == NULL && c->session != NULL && http_session_version(c->session) != HTTP_2;
+    if (!answers && c->unsent >= CONN_HIGH_WATER) return false;
+    if (!answers && c->unsent > CONN_HIGH_WATER / 2 && !c->reading) return false;
     return c->session == NULL || session_wants_read(c->session);
 }
 
@@ -203,7 +207,8 @@ static void feed(struct conn *c, struct str bytes) {
     c->busy = true;
     int rc = http_feed(c->session, bytes);
     conn_judge(c);
-    if (rc < 0 && !c->ending && c->session->fault[0] != '\0') {
+    // What a server elsewhere does wrong is for who asked it to tell.
+    if (rc < 0 && c->door != NULL && !c->ending && c->session->fault[0] != '\0') {
         conn_log_abuse(c, ABUSE_BROKEN_HTTP1, c->session->fault);
         abuse_remember(conn_peer(c), c->loop->state->now);
     }
@@ -560,6 +565,7 @@ struct str conn_peer(struct conn *c) {
     return (struct str){c->peer, c->peer_n};
 }
 bool conn_peer_is_loopback(struct conn *c) { return c->loopback; }
+bool conn_is_tls(const struct conn *c) { return c->tls != NULL; }
 const char *conn_fault(struct conn *c) { return c->tls == NULL ? "" : tls_fault(c->tls); }
 const struct tls_identity *conn_identity(struct conn *c) {
     return c->tls == NULL ? NULL : tls_identity(c->tls);

@@ -50,16 +50,20 @@ int address_check(const char *address,
                   struct err *err); // "host:port"? 0 or -STATUS_INVALID_ARGUMENT
 
 // ---- connections: on their loop's thread
-// Connects to an IP address and port ("127.0.0.1:80", "[::1]:80": see resolve.h) and makes an HTTP/2 client session (prior knowledge, RFC 9113 section 3.3; over TLS by ALPN).
+// Connects to an IP address and port ("127.0.0.1:80", "[::1]:80": see resolve.h) and makes a client session: http2_client_new
+// (prior knowledge, RFC 9113 section 3.3) or http1_client_new; over TLS the context offers the same version by ALPN.
 // `done` is called once, on the loop's thread: with the connection, or NULL and a status with a text.
 struct conn_tls { // NULL or without a context: no TLS. All of it is borrowed during conn_connect
     struct tls_context *context;
     const char *host; // whom the certificate must be for
 };
+typedef struct http_session *(*conn_client)(const struct http_events *events,
+                                            const struct http_limits *limits, void *user);
 typedef void (*conn_done)(struct loop *loop, void *user, struct conn *conn, const struct err *err);
 void conn_connect(struct loop *loop, const char *address, const struct conn_tls *tls,
-                  const struct http_events *events, const struct http_limits *limits,
-                  int64_t timeout, void *session_user, conn_done done, void *user);
+                  conn_client make, const struct http_events *events,
+                  const struct http_limits *limits, int64_t timeout, void *session_user,
+                  conn_done done, void *user);
 
 struct conn *conn_of(struct http_session *h); // the connection that carries a session
 struct http_session *conn_session(struct conn *c);
@@ -67,6 +71,7 @@ struct loop *conn_loop(struct conn *c);
 const struct door *conn_door(struct conn *c); // NULL on the client side
 struct str conn_peer(struct conn *c);         // "127.0.0.1:51234"
 bool conn_peer_is_loopback(struct conn *c);
+bool conn_is_tls(const struct conn *c);
 const char *conn_fault(struct conn *c); // what TLS has to say about its end; "" for nothing
 // Who the peer is by its verified certificate; NULL: it has given none.
 const struct tls_identity *conn_identity(struct conn *c);

@@ -30,7 +30,7 @@ void conn_judge(struct conn *c) {
     if (c->session->abuse == ABUSE_NONE || c->given_up) return;
     c->given_up = c->ending = true;
     conn_log_abuse(c, c->session->abuse, c->session->fault);
-    abuse_remember(conn_peer(c), c->loop->state->now);
+    if (c->door != NULL) abuse_remember(conn_peer(c), c->loop->state->now);
     c->linger_until = c->loop->state->now + CONN_LINGER;
     if (c->door == NULL || loop_timer_set(c->loop, &c->timer, c->linger_until) < 0) conn_close(c);
 }

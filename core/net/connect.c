@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Connecting to an IP address of another server (resolve.h knows what a name means): shaking hands
-// where there is TLS, making an HTTP/2 client session. The time limit is for all of it.
+// where there is TLS, making a client session. The time limit is for all of it.
 //
 // A `connecting` lives from conn_connect until libuv has called back for the attempt; `done` is
 // called once and never from inside conn_connect.
@@ -21,6 +21,7 @@ struct connecting {
     struct conn *conn; // the attempt under way
     bool told;
     struct err err;
+    conn_client make;
     const struct http_events *events;
     struct http_limits limits;
     void *session_user;
@@ -66,7 +67,7 @@ static struct connecting *let_go(struct conn *c) {
 
 // The connection stands. False: there is no memory for its session.
 static bool carry(struct connecting *w, struct conn *c) {
-    struct http_session *h = http2_client_new(w->events, &w->limits, w->session_user);
+    struct http_session *h = w->make(w->events, &w->limits, w->session_user);
     if (h == NULL) return false;
     conn_carry(c, h);
     tell(w, c);
@@ -173,8 +174,9 @@ static int begin(struct connecting *w, int64_t timeout) {
 }
 
 void conn_connect(struct loop *loop, const char *address, const struct conn_tls *tls,
-                  const struct http_events *events, const struct http_limits *limits,
-                  int64_t timeout, void *session_user, conn_done done, void *user) {
+                  conn_client make, const struct http_events *events,
+                  const struct http_limits *limits, int64_t timeout, void *session_user,
+                  conn_done done, void *user) {
     struct connecting *w = calloc(1, sizeof *w);
     if (w == NULL) {
         // Nothing to remember the caller by: the one case where it is told at once.
@@ -184,6 +186,7 @@ void conn_connect(struct loop *loop, const char *address, const struct conn_tls 
         return;
     }
     w->loop = loop;
+    w->make = make;
     w->events = events;
     w->limits = limits == NULL ? HTTP_LIMITS : *limits;
     w->session_user = session_user;

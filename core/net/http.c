@@ -178,6 +178,43 @@ void http_shutdown(struct http_session *h) {
     touch(h);
 }
 
+enum http_version http_session_version(const struct http_session *h) { return h->ops->version(h); }
+const char *http_fault(const struct http_session *h) { return h->fault; }
+enum http_room http_room(const struct http_session *h) { return h->ops->room(h); }
+
+// ---- requests
+
+// Before an HTTP/2 peer's SETTINGS are here its limit is unknown: 100 is what RFC 9113 recommends as the least.
+static bool may_open(const struct http_session *h) {
+    enum http_room room = http_room(h);
+    return room == HTTP_ROOM_FREE || (room == HTTP_ROOM_UNKNOWN && h->open < 100);
+}
+
+struct http_stream *http_request(struct http_session *h, struct str method, struct str scheme,
+                                 struct str authority, struct str path,
+                                 const struct http_header *headers, size_t count, bool end,
+                                 void *user) {
+    if (h->server || !may_open(h) || !headers_sound(headers, count)) return NULL;
+    if (!header_value_sound(method) || !header_value_sound(scheme) ||
+        !header_value_sound(authority) || !header_value_sound(path))
+        return NULL;
+    struct stream *st = http_stream_new(h);
+    if (st == NULL) return NULL;
+    st->s.user = user;
+    st->responded = true; // body may be sent
+    st->finished = end;
+    st->is_head = str_is(method, "HEAD");
+    if (!stream_keep(st, method, &st->s.method) || !stream_keep(st, path, &st->s.path) ||
+        !stream_keep(st, authority, &st->s.authority) ||
+        h->ops->request(st, scheme, headers, count, end) < 0) {
+        stream_delete(st);
+        return NULL;
+    }
+    st->reported = true;
+    touch(h);
+    return &st->s;
+}
+
 // ---- streams
 
 bool http_add_header(struct http_stream *s, const char *name, struct str value) {

@@ -54,7 +54,7 @@ struct http_stream {
     struct http_header *trailers; // received after the body, if any
     size_t trailer_count;
     struct str upgrade;     // what the request wants to become, a GET: "websocket"; empty: nothing
-    int status;             // of the response; 0: none yet
+    int status;             // of the response, 101 when upgraded; 0: none yet
     int64_t content_length; // -1 when not given
     bool remote_ended;      // the peer has sent all
     // Where requests are decoded: its content-encoding is none that is understood, and the body as it came; or it could not
@@ -93,6 +93,8 @@ struct http_events {
 
 struct http_session *http1_server_new(const struct http_events *events,
                                       const struct http_limits *limits, void *user);
+struct http_session *http1_client_new(const struct http_events *events,
+                                      const struct http_limits *limits, void *user);
 struct http_session *http2_server_new(const struct http_events *events,
                                       const struct http_limits *limits, void *user);
 struct http_session *http2_client_new(const struct http_events *events,
@@ -114,17 +116,19 @@ size_t http_open_streams(const struct http_session *h);
 // Takes no new streams and tells the peer (GOAWAY, Connection: close); ends when the open ones have.
 void http_shutdown(struct http_session *h);
 
-// HTTP/2, client side: can a request be begun?
+// Client side: can a request be begun?
 enum http_room {
-    HTTP_ROOM_UNKNOWN, // the peer's SETTINGS are not here yet
+    HTTP_ROOM_UNKNOWN, // HTTP/2: the peer's SETTINGS are not here yet
     HTTP_ROOM_FREE,
-    HTTP_ROOM_FULL,  // as many streams are open as the peer allows
-    HTTP_ROOM_ENDING // it takes none any more: GOAWAY, from either side
+    HTTP_ROOM_FULL, // as many streams are open as the peer allows; HTTP/1: one
+    HTTP_ROOM_ENDING // it takes none any more: GOAWAY, from either side; HTTP/1: it is about to close
 };
 enum http_room http_room(const struct http_session *h);
 void http_ping(struct http_session *h); // HTTP/2: a PING; any answer shows that the peer lives
 // The HTTP/2 error code that we end the connection with because the peer broke the protocol; 0: it did not.
 uint32_t http_broken(const struct http_session *h);
+// HTTP/1: how the peer broke the protocol, one line; "": it did not.
+const char *http_fault(const struct http_session *h);
 const char *http2_error_name(uint32_t code); // "PROTOCOL_ERROR"
 // Did the peer send a longer list of headers than the limit? The stream ends with HTTP_CLOSE_PEER then.
 bool http_headers_too_long(const struct http_stream *s);
@@ -133,11 +137,16 @@ bool http_headers_too_long(const struct http_stream *s);
 // chunked; connection headers are the session's. http_respond on a stream whose request is still coming in is fine.
 int http_respond(struct http_stream *s, int status, const struct http_header *headers, size_t count,
                  bool end);
+// Server side, within the `head` event: nothing of the request is decoded and nothing of the answer compressed.
+void http_as_is(struct http_stream *s);
 uint64_t http_sent(const struct http_stream *s); // bytes of body that went to the connection
 // Answers a request with `upgrade` by what it wants to become (101, or 200 to RFC 8441's CONNECT): from here on `data` and
-// http_send carry its bytes, both ways until http_finish or the peer's end. Within the `head` event only.
+// http_send carry its bytes, both ways until http_finish or the peer's end. On HTTP/1.1 `end`
+// is told of the request when this comes later than its `head`.
 int http_upgrade(struct http_stream *s, const struct http_header *headers, size_t count);
-// Client side: begins a request. NULL when no stream can be opened (limit of the peer, shutdown, memory).
+// Client side: begins a request. NULL when no stream can be opened (limit of the peer, shutdown, memory), or when the version
+// cannot write it. HTTP/1: a body without a given content-length is chunked; an `upgrade` header asks for another protocol (with
+// `end`): with status 101 the stream is a tunnel that http_send and `data` carry, until one side ends.
 struct http_stream *http_request(struct http_session *h, struct str method, struct str scheme,
                                  struct str authority, struct str path,
                                  const struct http_header *headers, size_t count, bool end,

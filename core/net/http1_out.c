@@ -15,7 +15,10 @@
 // Header names of an answer that are this file's own decision.
 static bool skip_header(struct str name) { return header_is_connection(name); }
 
-static void put_header(struct buf *out, struct str name, struct str value) {
+void http1_put_header(struct buf *out, const struct http_header *header) {
+    struct str name = header->name;
+    struct str value = header->value;
+    if (skip_header(name)) return;
     if (!buf_reserve(out, name.n + value.n + 4)) return;
     char *p = buf_p(out) + out->n;
     memcpy(p, name.p, name.n);
@@ -23,10 +26,6 @@ static void put_header(struct buf *out, struct str name, struct str value) {
     if (value.n > 0) memcpy(p + name.n + 2, value.p, value.n);
     memcpy(p + name.n + 2 + value.n, "\r\n", 2);
     out->n += name.n + value.n + 4;
-}
-
-void http1_put_header(struct buf *out, const struct http_header *header) {
-    if (!skip_header(header->name)) put_header(out, header->name, header->value);
 }
 
 static void put_status_line(struct buf *out, int status) {
@@ -77,18 +76,25 @@ static void put_connection(struct http1 *h) {
     }
 }
 
+int http1_given_length(const struct http_header *headers, size_t count, int64_t *length) {
+    *length = -1;
+    for (size_t i = 0; i < count; i++) {
+        if (!str_is_nocase(headers[i].name, "content-length")) continue;
+        if (*length >= 0 || !number_parse(headers[i].value, length))
+            return -STATUS_INVALID_ARGUMENT;
+    }
+    return 0;
+}
+
 int http1_respond(struct stream *st, int status, const struct http_header *headers, size_t count,
                   bool end) {
     struct http1 *h = http1_of(st->s.session);
     if (h->cur != st) return -STATUS_CANCELLED;
     h->body_left = -1;
     h->chunked = false;
-    int64_t length = -1;
-    for (size_t i = 0; i < count; i++) {
-        if (!str_is_nocase(headers[i].name, "content-length")) continue;
-        if (length >= 0 || !number_parse(headers[i].value, &length))
-            return -STATUS_INVALID_ARGUMENT;
-    }
+    int64_t length;
+    int rc = http1_given_length(headers, count, &length);
+    if (rc < 0) return rc;
     if (end && length > 0 && !st->no_body) return -STATUS_INVALID_ARGUMENT;
     h->body_left = length;
     put_status_line(&h->out, status);
@@ -139,9 +145,8 @@ static void put_end(struct http1 *h, struct stream *st, struct buf *out) {
     if (!h->chunked) return;
     buf_append(out, "0\r\n", 3);
     for (size_t i = 0; i < st->out_trailer_count; i++) {
-        struct str name = st->out_trailers[i].name;
-        if (!skip_header(name) && !str_is_nocase(name, "content-length"))
-            put_header(out, name, st->out_trailers[i].value);
+        if (!str_is_nocase(st->out_trailers[i].name, "content-length"))
+            http1_put_header(out, &st->out_trailers[i]);
     }
     buf_append(out, "\r\n", 2);
 }
@@ -156,6 +161,7 @@ static void break_off(struct http1 *h, enum http_close why) {
 
 static void answer_complete(struct http1 *h) {
     struct stream *st = h->cur;
+    if (!h->base.server && h->state != H1_TUNNEL) return; // the stream waits for its answer
     h->cur = NULL;
     if (h->state == H1_WAIT) {
         h->state = H1_HEAD;
@@ -196,6 +202,8 @@ int http1_drain(struct http_session *base, struct buf *out, size_t max) {
     struct http1 *h = http1_of(base);
     size_t end = out->n + max;
     bool more = true;
+    // What came behind a request that has become a tunnel meanwhile.
+    if (h->state == H1_TUNNEL && h->backlog.n > 0) http1_parse_backlog(h);
     while (more && out->n < end) {
         buf_append_str(out, buf_str(&h->out));
         h->out.n = 0;

@@ -43,11 +43,19 @@ int http1_upgrade(struct stream *st, const struct http_header *headers, size_t c
     buf_printf(&h->out, "upgrade: %.*s\r\n", (int)st->s.upgrade.n, st->s.upgrade.p);
     for (size_t i = 0; i < count; i++) http1_put_header(&h->out, &headers[i]);
     buf_append_text(&h->out, "\r\n");
-    return h->out.failed ? -STATUS_RESOURCE_EXHAUSTED : 0;
+    if (h->out.failed) return -STATUS_RESOURCE_EXHAUSTED;
+    if (h->state == H1_WAIT) { // answered late: the request's end has been told
+        st->s.remote_ended = st->input_ended = false;
+        http1_tunnel_begin(h);
+    }
+    return 0;
 }
 
-// The request is whole.
-void http1_tunnel_begin(struct http1 *h) { h->state = H1_TUNNEL; }
+// The request is whole. A tunnel may be idle for hours: what only HTTP needs is let go.
+void http1_tunnel_begin(struct http1 *h) {
+    h->state = H1_TUNNEL;
+    http1_gathered_clear(h);
+}
 
 void http1_tunnel_data(struct http1 *h, struct str bytes) {
     struct stream *st = h->cur;

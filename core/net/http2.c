@@ -369,7 +369,15 @@ static void destroy(struct http_session *base) {
     free(h);
 }
 
+static enum http_version version(const struct http_session *base) {
+    (void)base;
+    return HTTP_2;
+}
+
 const struct session_ops HTTP2_OPS = {
+    .version = version,
+    .room = http2_room,
+    .request = http2_request,
     .free = destroy,
     .feed = feed,
     .drain = drain,

@@ -35,6 +35,9 @@ int http2_error(int rc); // an nghttp2 error as a status
 int http2_respond(struct stream *st, int status, const struct http_header *headers, size_t count,
                   bool end);
 int http2_upgrade(struct stream *st, const struct http_header *headers, size_t count);
+enum http_room http2_room(const struct http_session *h);
+int http2_request(struct stream *st, struct str scheme, const struct http_header *headers,
+                  size_t count, bool end);
 void http2_queued(struct stream *st);
 void http2_reset(struct stream *st, uint32_t code);
 void http2_consume(struct stream *st, size_t bytes);

@@ -118,7 +118,7 @@ void http2_shutdown(struct http_session *base) {
 
 // ---- client
 
-enum http_room http_room(const struct http_session *base) {
+enum http_room http2_room(const struct http_session *base) {
     struct http2 *h = http2_of((struct http_session *)(uintptr_t)base);
     if (base->shutting_down || !nghttp2_session_check_request_allowed(h->ng))
         return HTTP_ROOM_ENDING;
@@ -135,19 +135,16 @@ void http_ping(struct http_session *base) {
     if (base->touched != NULL) base->touched(base);
 }
 
-// Before the peer's SETTINGS are here its limit is unknown: 100 is what RFC 9113 recommends as the
-// least.
-static bool may_open(struct http2 *h) {
-    enum http_room room = http_room(&h->base);
-    return room == HTTP_ROOM_FREE || (room == HTTP_ROOM_UNKNOWN && h->base.open < 100);
-}
-
-static int submit_request(struct http2 *h, struct stream *st, const struct http_header pseudo[4],
-                          const struct http_header *headers, size_t count, bool end) {
+int http2_request(struct stream *st, struct str scheme, const struct http_header *headers,
+                  size_t count, bool end) {
+    struct http2 *h = http2_of(st->s.session);
     nghttp2_nv stack[NV_ON_STACK];
     nghttp2_nv *nv = nv_room(stack, count + 4);
     if (nv == NULL) return -STATUS_RESOURCE_EXHAUSTED;
-    for (int i = 0; i < 4; i++) nv[i] = nv_of(pseudo[i].name, pseudo[i].value);
+    nv[0] = nv_of(str_of(":method"), st->s.method);
+    nv[1] = nv_of(str_of(":scheme"), scheme);
+    nv[2] = nv_of(str_of(":authority"), st->s.authority);
+    nv[3] = nv_of(str_of(":path"), st->s.path);
     size_t n = 4 + put_headers(nv + 4, headers, count);
     nghttp2_data_provider provider = {.source.ptr = st, .read_callback = http2_read_body};
     int32_t id = nghttp2_submit_request(h->ng, NULL, nv, n, end ? NULL : &provider, st);
@@ -155,32 +152,4 @@ static int submit_request(struct http2 *h, struct stream *st, const struct http_
     if (id < 0) return http2_error(id);
     st->id = id;
     return 0;
-}
-
-struct http_stream *http_request(struct http_session *base, struct str method, struct str scheme,
-                                 struct str authority, struct str path,
-                                 const struct http_header *headers, size_t count, bool end,
-                                 void *user) {
-    const struct http_header pseudo[4] = {{str_of(":method"), method},
-                                          {str_of(":scheme"), scheme},
-                                          {str_of(":authority"), authority},
-                                          {str_of(":path"), path}};
-    if (base->server || !may_open(http2_of(base)) || !headers_sound(headers, count)) return NULL;
-    for (int i = 0; i < 4; i++) {
-        if (!header_value_sound(pseudo[i].value)) return NULL;
-    }
-    struct stream *st = http_stream_new(base);
-    if (st == NULL) return NULL;
-    st->s.user = user;
-    st->responded = true; // body may be sent
-    st->sealed = st->finished = end;
-    if (!stream_keep(st, method, &st->s.method) || !stream_keep(st, path, &st->s.path) ||
-        !stream_keep(st, authority, &st->s.authority) ||
-        submit_request(http2_of(base), st, pseudo, headers, count, end) < 0) {
-        stream_delete(st);
-        return NULL;
-    }
-    st->reported = true;
-    if (base->touched != NULL) base->touched(base);
-    return &st->s;
 }

@@ -27,6 +27,9 @@ struct body_decoder {
     size_t at;         // of `in`
     size_t unconsumed; // decoded, told and not given back
     size_t kept;
+    struct http_header coding,
+        length; // taken out of the head; `length` without a name: there was none
+    int64_t content_length;
     bool begun; // something has come: else the body is empty, whatever it claims to be
     bool running;
     bool over; // nothing more is decoded
@@ -74,9 +77,13 @@ static void begin(struct stream *st, enum encoding which, size_t at) {
     d->st = st;
     st->decode = d;
     link_last(st->s.session, d);
+    d->coding = st->s.headers[at];
+    d->content_length = st->s.content_length;
     remove_header(st, at);
     for (size_t i = 0; i < st->s.header_count; i++) {
-        if (str_is(st->s.headers[i].name, "content-length")) remove_header(st, i--);
+        if (!str_is(st->s.headers[i].name, "content-length")) continue;
+        d->length = st->s.headers[i];
+        remove_header(st, i--);
     }
     st->s.content_length = -1;
 }
@@ -89,6 +96,17 @@ void session_tell_head(struct stream *st) {
     st->s.foreign_encoding = which == ENCODING_UNKNOWN;
     if (which != ENCODING_NONE && which != ENCODING_UNKNOWN) begin(st, which, at);
     h->events->head(&st->s);
+}
+
+void http_as_is(struct http_stream *s) {
+    struct stream *st = stream_of(s);
+    struct body_decoder *d = st->decode;
+    st->as_is = true;
+    if (d == NULL) return;
+    s->headers[s->header_count++] = d->coding; // there was room for both
+    if (d->length.name.n > 0) s->headers[s->header_count++] = d->length;
+    s->content_length = d->content_length;
+    decode_delete(st);
 }
 
 // ---- the body

@@ -161,7 +161,7 @@ int answer_begin(struct stream *st, int status, const struct http_header **heade
     if (h->limits.compress_min == 0 || h->encoders == NULL) return 0;
     struct answer a = look(*headers, *count);
     bool long_enough = a.length < 0 || (uint64_t)a.length >= h->limits.compress_min;
-    if (a.forbidden || !long_enough || !encoding_worth(a.type)) return 0;
+    if (a.forbidden || st->as_is || !long_enough || !encoding_worth(a.type)) return 0;
     enum encoding which = choose(st, status, &a, end);
     if (which != ENCODING_NONE && !encoder_begin(st, which)) which = ENCODING_NONE;
     struct http_header *list = (void *)stream_alloc(st, (*count + EXTRA) * sizeof *list);

@@ -16,6 +16,7 @@ struct conn;
 struct stream;
 
 struct session_ops {
+    enum http_version (*version)(const struct http_session *h);
     void (*free)(struct http_session *h); // its streams are gone already
     int (*feed)(struct http_session *h, struct str bytes);
     int (*drain)(struct http_session *h, struct buf *out, size_t max);
@@ -32,7 +33,11 @@ struct session_ops {
     int (*respond)(struct stream *st, int status, const struct http_header *headers, size_t count,
                    bool end);
     int (*upgrade)(struct stream *st, const struct http_header *headers, size_t count);
-    void (*queued)(struct stream *st); // there is more body to send, or `finished` was set
+    // Client side.
+    enum http_room (*room)(const struct http_session *h);
+    int (*request)(struct stream *st, struct str scheme, const struct http_header *headers,
+                   size_t count, bool end); // method, path and authority are the stream's
+    void (*queued)(struct stream *st);      // there is more body to send, or `finished` was set
     void (*reset)(struct stream *st, uint32_t code);
     void (*consume)(struct stream *st, size_t bytes);
     void (*keep)(struct stream *st, size_t bytes); // NULL: as consume
@@ -109,6 +114,7 @@ struct stream {
     bool not_sent;    // client: the request could not be sent
     bool is_head;     // the method is HEAD
     bool input_ended; // the peer has sent all; s.remote_ended: and the user knows
+    bool as_is;       // http_as_is
     bool upgraded;    // http_upgrade: bytes of another protocol, both ways
     size_t header_cap, trailer_cap;
     size_t header_bytes;

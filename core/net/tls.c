@@ -29,6 +29,7 @@ struct tls {
     struct str *in; // of the call under way, as the next
     struct buf *out;
     bool server;
+    bool http1; // client
     bool begun, ready, ended, broken, closed;
     bool identified;
     unsigned chatter; // records without data since `data` was 0
@@ -207,6 +208,7 @@ struct tls *tls_new(struct tls_context *context, const char *host) {
     struct tls *t = calloc(1, sizeof *t);
     if (t == NULL) return NULL;
     t->server = context->server;
+    t->http1 = context->http1;
     t->ssl = SSL_new(context->ctx);
     BIO *bio = t->ssl == NULL ? NULL : bio_new(t);
     if (bio == NULL) goto fail;
@@ -290,7 +292,7 @@ static int handshake(struct tls *t) {
     t->ready = true;
     if (t->server) {
         identify(t);
-    } else if (tls_alpn(t) != TLS_ALPN_H2) {
+    } else if (!t->http1 && tls_alpn(t) != TLS_ALPN_H2) {
         snprintf(t->fault, sizeof t->fault, "the server does not speak HTTP/2 (ALPN \"h2\")");
         return broken(t);
     }

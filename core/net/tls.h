@@ -7,7 +7,8 @@
 // to the thread of that connection.
 //
 // The rules, for both sides: 1.2 at least, ECDHE with AEAD ciphers only, no compression, no renegotiation, no early data.
-// ALPN (RFC 7301): a server takes "h2" and "http/1.1", and refuses who offers others only; a client offers "h2" and insists.
+// ALPN (RFC 7301): a server takes "h2" and "http/1.1", and refuses who offers others only; a client offers "h2" and insists, or "http/1.1",
+// which a server need not know of.
 #pragma once
 
 #include "base/buf.h"
@@ -23,6 +24,7 @@ struct tls_pem {
 
 struct tls_options {
     bool server;
+    bool http1;          // client: it speaks HTTP/1.1 instead of HTTP/2
     struct tls_pem cert; // with its chain, the own certificate first. A client may have none
     struct tls_pem key;
     // Server: who may vouch for clients; empty: they are not asked for a certificate. One that is given must be sound, none is

@@ -210,8 +210,9 @@ static int choose(SSL *ssl, const unsigned char **out, unsigned char *out_n,
     return SSL_TLSEXT_ERR_ALERT_FATAL; // no_application_protocol
 }
 
-static int set_rules(SSL_CTX *ctx, bool server) {
+static int set_rules(SSL_CTX *ctx, const struct tls_options *o) {
     static const unsigned char H2[] = {2, 'h', '2'};
+    static const unsigned char HTTP1[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
     static const unsigned char SESSIONS[] = "mica"; // tickets are good for this server only
     SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS); // idle connections are many
@@ -219,12 +220,14 @@ static int set_rules(SSL_CTX *ctx, bool server) {
     if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 ||
         SSL_CTX_set_cipher_list(ctx, CIPHERS) != 1)
         return -1;
-    if (server) {
+    if (o->server) {
         SSL_CTX_set_alpn_select_cb(ctx, choose, NULL);
         return SSL_CTX_set_session_id_context(ctx, SESSIONS, sizeof SESSIONS - 1) == 1 ? 0 : -1;
     }
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, tls_verify);
-    return SSL_CTX_set_alpn_protos(ctx, H2, sizeof H2) == 0 ? 0 : -1; // 0 is good here
+    int rc = o->http1 ? SSL_CTX_set_alpn_protos(ctx, HTTP1, sizeof HTTP1)
+                      : SSL_CTX_set_alpn_protos(ctx, H2, sizeof H2);
+    return rc == 0 ? 0 : -1; // 0 is good here
 }
 
 // ---- life
@@ -238,8 +241,9 @@ struct tls_context *tls_context_new(const struct tls_options *o, struct err *err
     ERR_clear_error();
     atomic_init(&c->refs, 1);
     c->server = o->server;
+    c->http1 = o->http1;
     c->ctx = SSL_CTX_new(o->server ? TLS_server_method() : TLS_client_method());
-    if (c->ctx == NULL || set_rules(c->ctx, o->server) < 0) {
+    if (c->ctx == NULL || set_rules(c->ctx, o) < 0) {
         err_set(err, STATUS_INTERNAL, "TLS cannot be set up: %s", reason());
         goto fail;
     }

@@ -9,6 +9,7 @@
 struct tls_context {
     atomic_uint refs;
     bool server;
+    bool http1; // client
     SSL_CTX *ctx;
 };
 

@@ -127,6 +127,7 @@ struct call *call_new(const struct request *r, const struct call_form *form, str
 void call_delete(struct call *c) {
     struct rpc_loop *at = c->at;
     call_cancel(c, STATUS_CANCELLED);
+    if (c->form->closed != NULL) c->form->closed(c);
     if (!c->answered) call_answered(c, STATUS_CANCELLED);
     loop_timer_clear(at->loop, &c->timer);
     loop_timer_clear(at->loop, &c->beat);
@@ -301,6 +302,7 @@ void call_item_queued(struct call *c, const struct blob *body) {
 }
 
 void call_writable(struct call *c) {
+    if (c->form->writable != NULL) c->form->writable(c);
     if (!c->answered) renew(c);
 }
 

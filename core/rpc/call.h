@@ -29,6 +29,8 @@
 
 struct call;
 struct dial;
+struct forward;
+struct forward_call;
 struct rpc_loop;
 
 // What a loop knows of a namespace at a door.
@@ -96,8 +98,9 @@ struct rpc_server {
     struct access_log *access; // NULL: none is kept
     rpc_ready ready;           // for /health/ready; NULL: always
     void *ready_user;
-    pthread_mutex_t lock; // of `dials`
+    pthread_mutex_t lock; // of `dials` and `forwards`
     struct dial *dials;
+    struct forward *forwards;
     atomic_uint next_dial;
 };
 
@@ -112,6 +115,8 @@ struct call_form {
                    uint32_t credit); // the service takes more of the body; NULL: intake.h
     void (*response)(struct call *c, struct message *m);
     void (*draining)(struct call *c); // the connection takes nothing new; may be NULL
+    void (*writable)(struct call *c); // may be NULL: more of the answer can be queued
+    void (*closed)(struct call *c);   // may be NULL: the stream has ended, the call is about to
     // Ends a call that the front door itself ends; `fault` may be NULL. `pushback`: the caller may try again soon.
     void (*fail)(struct call *c, int status, const struct msg_fault *fault, bool pushback);
 };
@@ -157,8 +162,9 @@ struct call {
     struct intake intake; // of who sends many messages
     size_t unpacked;      // grpc_packed.c's, as the next ones: bytes that its message unfolded to
     struct call *packed_next, *packed_prev;
-    bool packed_waits;   // in the list of its loop
-    uint32_t uncredited; // bytes of ITEMs that the service has had no credit for yet
+    bool packed_waits;            // in the list of its loop
+    struct forward_call *forward; // forward.c
+    uint32_t uncredited;          // bytes of ITEMs that the service has had no credit for yet
     // gRPC-Web: of a request that is text, and how the answer goes (enum grpc_web).
     struct grpc_web_text text;
     uint8_t web;
@@ -267,3 +273,6 @@ void socket_delete(struct socket *s); // NULL: nothing
 
 // ---- dial.c
 void dials_release(struct rpc_server *s); // the loops have stopped
+
+// ---- forward_port.c
+void forwards_release(struct rpc_server *s); // as well

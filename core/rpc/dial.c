@@ -26,7 +26,7 @@ static struct dial *dial_of(struct port *port) { return (struct dial *)port; }
 void dial_wait(struct dial *d, struct dial_call *c) {
     assert(!c->is_waiting);
     c->is_waiting = true;
-    c->failures = d->failures;
+    c->failures = d->peers.failures;
     c->next = NULL;
     *d->waiting_end = c;
     d->waiting_end = &c->next;
@@ -153,7 +153,7 @@ static bool try_hold(struct port *port) {
 static struct dial *find_dial(struct rpc_server *s, const struct dial_spec *spec) {
     for (struct dial *d = s->dials; d != NULL; d = d->next) {
         if (spec->at != NULL && d->at != spec->at) continue;
-        if (d->beyond == spec->beyond && str_is(spec->address, d->address) &&
+        if (d->peers.beyond == spec->beyond && str_is(spec->address, d->address) &&
             str_equal(spec->settings, blob_str(d->tls.settings)) && try_hold(&d->port))
             return d;
     }
@@ -182,8 +182,8 @@ static struct dial *dial_new(struct rpc_server *s, const struct dial_spec *spec,
     *tls = (struct dial_tls){0};
     d->at = spec->at;
     if (d->at == NULL) d->at = &s->loops[atomic_fetch_add(&s->next_dial, 1) % s->loop_count];
-    d->loop = d->at->loop;
-    d->beyond = spec->beyond;
+    d->loop = d->peers.loop = d->at->loop;
+    d->peers.beyond = spec->beyond;
     d->task.run = run_inbox;
     d->retry.run = run_retry;
     d->end.run = run_end;

@@ -2,8 +2,7 @@
 // Private to rpc/: the client side.
 //
 //   dial        the port: one list of addresses ("a:1,b:2"), shared by all who ask for the same
-//    ├─ dial_name     an address as it was given; its host may have several IP addresses
-//    ├─ dial_peer     one IP address and port; `choices` has the state that calls are placed by, at the same index
+//    ├─ dial_peer     one IP address and port: see peers.h
 //    │    └─ dial_conn    a connection to it, from the attempt to its end
 //    └─ dial_call     a request under way
 //
@@ -12,31 +11,19 @@
 #pragma once
 
 #include "rpc/call.h"
-#include "rpc/choice.h"
 #include "rpc/dial_table.h"
 #include "rpc/dial_tls.h"
+#include "rpc/peers.h"
 
-#define DIAL_NAMES 16 // addresses in a list
-#define DIAL_PEERS 64 // IP addresses of all of them
-#define DIAL_CONNS 8  // to one of them, when its limit of streams is reached
+#define DIAL_CONNS 8 // to one of them, when its limit of streams is reached
 
 struct dial_call;
 
-struct dial_name {
-    struct dial *dial;
-    bool resolving, resolved;
-    int64_t tried; // loop time; 0: never
-    char *address; // "host:port"; also the authority of its requests
-    char *host;    // whom its certificate must be for, unless the settings say it
-};
-
 struct dial_peer {
-    struct dial_name *name;
-    size_t index; // in dial->peers and dial->choices
+    struct peer peer; // first
     struct dial_conn *conns;
     unsigned alive;   // conns that are not ENDING
     unsigned opening; // ... and of these, those that are not OPEN yet
-    char address[64];
 };
 
 enum dial_state {
@@ -76,18 +63,10 @@ struct dial {
     struct loop_task end;   // the last reference is gone
     // On the loop's thread:
     bool retry_posted;
-    bool beyond; // connects to no address of this machine or its link
     struct dial_table calls;
     struct dial_call *waiting, **waiting_end; // for a connection, or for a free stream on one
-    struct dial_name names[DIAL_NAMES];
-    size_t name_count;
-    struct choice choices[DIAL_PEERS];
-    struct dial_peer *peers[DIAL_PEERS];
-    size_t peer_count;
-    size_t turn;
-    unsigned opening, resolving;
-    uint64_t failures; // of connecting and resolving, so far
-    struct err err;    // of the last one
+    struct peers peers;
+    unsigned opening;
     struct dial_tls tls;
     char address[]; // as given
 };
@@ -135,7 +114,6 @@ struct dial_conn *pool_pick(struct dial *d);      // one with a free stream; NUL
 void pool_connect(struct dial *d);
 void pool_call_begun(struct dial_conn *dc);
 void pool_call_closed(struct dial_conn *dc); // its stream has
-struct choice *pool_choice(struct dial_peer *p);
 
 // ---- dial_fault.c
 #define FAULT_TEXT 600

@@ -322,7 +322,7 @@ void dial_call_start(struct dial_call *c, struct dial_conn *dc) {
     }
     bool tls = c->dial->tls.settings != NULL;
     c->stream = http_request(conn_session(dc->conn), str_of("POST"), str_of(tls ? "https" : "http"),
-                             str_of(dc->peer->name->address), path, h->items, h->n, false, c);
+                             str_of(dc->peer->peer.name->address), path, h->items, h->n, false, c);
     if (c->stream == NULL) { // there was room for it, so it is the request
         dial_call_fail(c, STATUS_INTERNAL, "the request cannot be written as HTTP/2 headers");
         return;
@@ -341,9 +341,9 @@ static struct dial_conn *conn_of_stream(const struct http_stream *s) {
 static void judge(const struct http_stream *s, int status) {
     struct dial_peer *p = conn_of_stream(s)->peer;
     if (status == STATUS_UNAVAILABLE) {
-        choice_unavailable(pool_choice(p), clock_now(), random_u64());
+        choice_unavailable(peer_choice(&p->peer), clock_now(), random_u64());
     } else {
-        choice_answered(pool_choice(p));
+        choice_answered(peer_choice(&p->peer));
     }
 }
 
@@ -493,7 +493,7 @@ static void lost(struct dial_call *c, const struct http_stream *s, enum http_clo
     if (why == HTTP_CLOSE_REFUSED && !c->headed) {
         if (begin_again(c)) return;
         snprintf(text, sizeof text, "%.200s takes no more calls on this connection",
-                 conn_of_stream(s)->peer->name->address);
+                 conn_of_stream(s)->peer->peer.name->address);
         dial_call_fail_unbegun(c, STATUS_UNAVAILABLE, text);
         return;
     }

@@ -17,7 +17,7 @@ static const struct dial_conn *conn_of_stream(const struct http_stream *s) {
 }
 
 static const char *who(const struct http_stream *s) {
-    return conn_of_stream(s)->peer->name->address;
+    return conn_of_stream(s)->peer->peer.name->address;
 }
 
 enum status dial_fault_not_grpc(const struct http_stream *s, char text[FAULT_TEXT]) {

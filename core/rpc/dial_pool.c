@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The connections of a dial: names resolved, addresses connected to, connections kept alive and closed. All on the dial's
+// The connections of a dial: addresses connected to, connections kept alive and closed. All on the dial's
 // loop.
 //
 // Every address that is not left out (choice.h) is connected to as soon as there is a call, so that calls are spread over all
@@ -7,27 +7,22 @@
 // sent, so a server that cannot be talked to has begun nothing, and its limit of streams is known. Where the limit is reached a
 // further connection is made, up to DIAL_CONNS.
 //
-// Attempts that came to nothing leave the address out and are counted in dial->failures. When all addresses are left out they are all
+// Attempts that came to nothing leave the address out and are counted in peers.failures. When all addresses are left out they are all
 // tried again, but only for calls that came after the last failure: one that has waited through it fails. So no call waits longer
 // than one round of attempts, and a server that breaks off every connection is not connected to in a circle.
 //
-// Names are resolved again when a connection is to be made and their answer is older than RESOLVE_AGAIN; addresses that are
-// gone finish their calls. Keep-alive: with calls open and nothing heard for `ping_after` a PING is sent, and without a sign of life
+// Addresses that are gone (peers.h) finish their calls. Keep-alive: with calls open and nothing heard for `ping_after` a PING is sent, and without a sign of life
 // for `ping_wait` the connection is given up. While only PINGs go to and fro they are sent every `ping_again`: gRPC servers take
 // more than two in five minutes without data for an attack.
 #include "rpc/dial.h"
 
 #include "base/clock.h"
-#include "base/random.h"
-#include "net/resolve.h"
 
 #include <assert.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define CONNECT_TIMEOUT (5 * NS_PER_SECOND)
-#define RESOLVE_AGAIN (30 * NS_PER_SECOND)
 
 static const struct rpc_dial_times DEFAULT_TIMES = {
     .ping_after = 30 * NS_PER_SECOND,
@@ -41,102 +36,41 @@ static const struct rpc_dial_times *times(const struct dial *d) {
     return given->idle > 0 ? given : &DEFAULT_TIMES;
 }
 
-struct choice *pool_choice(struct dial_peer *p) {
-    return &p->name->dial->choices[p->index];
-}
-
-// An attempt that came to nothing.
-static void unreachable(struct dial *d, struct dial_peer *p) {
-    d->failures++;
-    choice_unreachable(pool_choice(p), clock_now(), random_u64());
-}
-
 // ---- addresses
 
-static void free_peer(struct dial *d, struct dial_peer *p) {
-    size_t rest = d->peer_count - p->index - 1;
-    assert(p->conns == NULL);
-    memmove(&d->peers[p->index], &d->peers[p->index + 1], rest * sizeof d->peers[0]);
-    memmove(&d->choices[p->index], &d->choices[p->index + 1], rest * sizeof d->choices[0]);
-    d->peer_count--;
-    for (size_t i = p->index; i < d->peer_count; i++) d->peers[i]->index = i;
-    free(p);
-}
-
-static struct dial_peer *find_peer(struct dial *d, const struct dial_name *name,
-                                   const char *address) {
-    for (size_t i = 0; i < d->peer_count; i++) {
-        if (d->peers[i]->name == name && strcmp(d->peers[i]->address, address) == 0)
-            return d->peers[i];
-    }
-    return NULL;
-}
-
-static void add_peer(struct dial *d, struct dial_name *name, const char *address) {
-    struct dial_peer *p = d->peer_count < DIAL_PEERS ? calloc(1, sizeof *p) : NULL;
-    if (p == NULL) return; // it is left out until the name is resolved again
-    p->name = name;
-    p->index = d->peer_count++;
-    snprintf(p->address, sizeof p->address, "%s", address);
-    d->peers[p->index] = p;
-    d->choices[p->index] = (struct choice){0};
-}
-
 // The connections of one that is gone take no more calls and end with those that they have.
-static void retire_peer(struct dial *d, struct dial_peer *p) {
-    pool_choice(p)->gone = true;
+static void retire(struct peer *peer) {
+    struct dial_peer *p = (struct dial_peer *)peer;
+    peer_choice(peer)->gone = true;
     for (struct dial_conn *dc = p->conns; dc != NULL; dc = dc->next) {
         if (dc->conn != NULL && conn_session(dc->conn) != NULL)
             http_shutdown(conn_session(dc->conn));
     }
-    if (p->conns == NULL) free_peer(d, p);
+    if (p->conns == NULL) peer_free(peer);
 }
 
-static bool all_local(const struct resolved *list, size_t n) {
-    size_t i = 0;
-    while (i < n && list[i].local) i++;
-    return i == n;
+static struct dial *dial_of(struct peers *p) {
+    return (struct dial *)((char *)p - offsetof(struct dial, peers));
 }
 
-static void on_resolved(void *user, const struct resolved *list, size_t n, const struct err *err) {
-    struct dial_name *name = user;
-    struct dial *d = name->dial;
-    name->resolving = false;
-    d->resolving--;
-    if (!loop_is_current(d->loop) || atomic_load(&d->detached)) {
-        dial_forget_all(d);
-    } else if (n == 0) { // what is known already stays
-        d->failures++;
-        d->err = *err;
-    } else if (d->beyond && all_local(list, n)) {
-        d->failures++;
-        err_set(
-            &d->err, STATUS_UNAVAILABLE,
-            "%.200s leads to the server's own machine or its link, and who registered it may not",
-            name->address);
-    } else {
-        name->resolved = true;
-        for (size_t i = 0; i < d->peer_count; i++)
-            if (d->peers[i]->name == name) d->choices[i].gone = true;
-        for (size_t i = 0; i < n; i++) {
-            if (d->beyond && list[i].local) continue;
-            struct dial_peer *p = find_peer(d, name, list[i].address);
-            if (p == NULL) add_peer(d, name, list[i].address);
-            if (p != NULL) pool_choice(p)->gone = false;
-        }
-        for (size_t i = d->peer_count; i-- > 0;)
-            if (d->choices[i].gone) retire_peer(d, d->peers[i]);
-    }
+static void on_resolving(struct peers *p) { port_hold(&dial_of(p)->port); }
+
+static void on_settled(struct peers *p) {
+    struct dial *d = dial_of(p);
+    if (!loop_is_current(d->loop) || atomic_load(&d->detached)) dial_forget_all(d);
     dial_again(d);
     port_drop(&d->port);
 }
 
-static void resolve(struct dial *d, struct dial_name *name) {
-    name->resolving = true;
-    name->tried = loop_now(d->loop);
-    d->resolving++;
-    port_hold(&d->port);
-    resolve_name(d->loop, name->address, on_resolved, name);
+static const struct peers_owner OWNER = {
+    .peer_size = sizeof(struct dial_peer),
+    .retire = retire,
+    .begun = on_resolving,
+    .settled = on_settled,
+};
+
+static struct dial_peer *peer_at(const struct dial *d, size_t i) {
+    return (struct dial_peer *)d->peers.list[i];
 }
 
 // ---- a connection's states
@@ -151,7 +85,7 @@ static void free_conn(struct dial_conn *dc) {
     loop_timer_clear(dc->dial->loop, &dc->timer);
     *dc->link = dc->next;
     if (dc->next != NULL) dc->next->link = dc->link;
-    if (p->conns == NULL && pool_choice(p)->gone) free_peer(dc->dial, p);
+    if (p->conns == NULL && peer_choice(&p->peer)->gone) peer_free(&p->peer);
     free(dc);
 }
 
@@ -170,12 +104,12 @@ static void become(struct dial_conn *dc, enum dial_state state) {
 
 static void cannot_connect(struct dial_conn *dc, const struct err *err) {
     struct dial *d = dc->dial;
-    const char *name = dc->peer->name->address;
-    d->err = *err;
-    if (d->err.code == 0) d->err.code = STATUS_UNAVAILABLE;
+    const char *name = dc->peer->peer.name->address;
+    d->peers.err = *err;
+    if (d->peers.err.code == 0) d->peers.err.code = STATUS_UNAVAILABLE;
     if (strstr(err->text, name) == NULL)
-        err_set(&d->err, d->err.code, "%.200s: %.250s", name, err->text);
-    unreachable(d, dc->peer);
+        err_set(&d->peers.err, d->peers.err.code, "%.200s: %.250s", name, err->text);
+    peer_unreachable(&dc->peer->peer);
 }
 
 // What a server that was reached and cannot be talked to may be.
@@ -189,7 +123,7 @@ static void no_greeting(const struct dial_conn *dc, struct err *err) {
                 ? "%.200s takes connections, but has no room for calls or does not speak "
                   "HTTP/2: %.200s"
                 : "the connection to %.200s broke off before the server spoke HTTP/2: %.200s",
-            dc->peer->name->address, fault);
+            dc->peer->peer.name->address, fault);
 }
 
 static void on_conn_closed(struct conn *conn, void *user) {
@@ -201,9 +135,9 @@ static void on_conn_closed(struct conn *conn, void *user) {
         no_greeting(dc, &err);
         cannot_connect(dc, &err);
     } else if (!dc->judged && (dc->lost || !dc->answered)) {
-        err_set(&d->err, STATUS_UNAVAILABLE, "the connection to %.200s broke off",
-                dc->peer->name->address);
-        unreachable(d, dc->peer);
+        err_set(&d->peers.err, STATUS_UNAVAILABLE, "the connection to %.200s broke off",
+                dc->peer->peer.name->address);
+        peer_unreachable(&dc->peer->peer);
     }
     become(dc, DIAL_ENDING);
     free_conn(dc);
@@ -221,7 +155,7 @@ static void on_connected(struct loop *loop, void *user, struct conn *conn, const
         become(dc, DIAL_GREETING);
         conn_on_close(conn, on_conn_closed, dc);
         set_timer(dc, dc->since + CONNECT_TIMEOUT);
-        if (pool_choice(dc->peer)->gone) http_shutdown(conn_session(conn));
+        if (peer_choice(&dc->peer->peer)->gone) http_shutdown(conn_session(conn));
     } else {
         if (!over) cannot_connect(dc, err);
         become(dc, DIAL_ENDING);
@@ -250,9 +184,9 @@ static void connect_now(struct dial *d, struct dial_peer *p) {
     d->opening++;
     port_hold(&d->port);
     struct conn_tls tls = d->tls.conn;
-    if (tls.host == NULL || tls.host[0] == '\0') tls.host = p->name->host;
-    conn_connect(d->loop, p->address, &tls, &DIAL_EVENTS, &HTTP_LIMITS, CONNECT_TIMEOUT, dc,
-                 on_connected, dc);
+    if (tls.host == NULL || tls.host[0] == '\0') tls.host = p->peer.name->host;
+    conn_connect(d->loop, p->peer.address, &tls, http2_client_new, &DIAL_EVENTS, &HTTP_LIMITS,
+                 CONNECT_TIMEOUT, dc, on_connected, dc);
 }
 
 void pool_changed(struct http_session *session) {
@@ -262,7 +196,7 @@ void pool_changed(struct http_session *session) {
         if (!dc->answered && !dc->judged) { // at once, so that the next attempt has its pause
             struct err err = {0};
             err_set(&err, STATUS_UNAVAILABLE, "%.200s takes no calls: it ends its connections",
-                    dc->peer->name->address);
+                    dc->peer->peer.name->address);
             cannot_connect(dc, &err);
             dc->judged = true;
         }
@@ -329,13 +263,13 @@ void pool_call_begun(struct dial_conn *dc) {
         dc->since = loop_now(dc->dial->loop);
         dc->pinged = 0;
     }
-    pool_choice(dc->peer)->calls++;
+    peer_choice(&dc->peer->peer)->calls++;
 }
 
 void pool_call_closed(struct dial_conn *dc) {
     assert(dc->calls > 0);
     if (--dc->calls == 0) dc->since = clock_now();
-    pool_choice(dc->peer)->calls--;
+    peer_choice(&dc->peer->peer)->calls--;
 }
 
 static struct dial_conn *conn_with_room(const struct dial_peer *p) {
@@ -347,38 +281,35 @@ static struct dial_conn *conn_with_room(const struct dial_peer *p) {
 }
 
 struct dial_conn *pool_pick(struct dial *d) {
-    struct dial_conn *with_room[DIAL_PEERS];
-    for (size_t i = 0; i < d->peer_count; i++) {
-        with_room[i] = conn_with_room(d->peers[i]);
-        d->choices[i].room = with_room[i] != NULL;
+    struct dial_conn *with_room[PEERS_MOST];
+    struct peers *p = &d->peers;
+    for (size_t i = 0; i < p->count; i++) {
+        with_room[i] = conn_with_room(peer_at(d, i));
+        p->choices[i].room = with_room[i] != NULL;
     }
-    size_t i = choice_pick(d->choices, d->peer_count, &d->turn, loop_now(d->loop));
-    return i < d->peer_count ? with_room[i] : NULL;
+    size_t i = choice_pick(p->choices, p->count, &p->turn, loop_now(d->loop));
+    return i < p->count ? with_room[i] : NULL;
 }
 
 // Is there something to wait for: an attempt under way, or a connection whose streams may become free?
 static bool hopeful(const struct dial *d) {
-    if (d->opening > 0 || d->resolving > 0) return true;
-    for (size_t i = 0; i < d->peer_count; i++)
-        if (d->peers[i]->alive > 0) return true;
+    if (d->opening > 0 || d->peers.resolving > 0) return true;
+    for (size_t i = 0; i < d->peers.count; i++)
+        if (peer_at(d, i)->alive > 0) return true;
     return false;
 }
 
 static void connect_peers(struct dial *d, bool all) {
     int64_t now = loop_now(d->loop);
-    for (size_t i = 0; i < d->name_count; i++) {
-        struct dial_name *name = &d->names[i];
-        bool due = all || name->tried == 0 || now - name->tried > RESOLVE_AGAIN;
-        if (!name->resolved && !name->resolving && due) resolve(d, name);
-    }
-    for (size_t i = 0; i < d->peer_count; i++) {
-        struct dial_peer *p = d->peers[i];
-        if (d->choices[i].gone || (!all && choice_is_out(&d->choices[i], now))) continue;
+    peers_resolve(&d->peers, all);
+    for (size_t i = 0; i < d->peers.count; i++) {
+        struct dial_peer *p = peer_at(d, i);
+        const struct choice *choice = &d->peers.choices[i];
+        if (choice->gone || (!all && choice_is_out(choice, now))) continue;
         bool full = d->waiting != NULL && p->opening == 0 && p->alive < DIAL_CONNS &&
                     conn_with_room(p) == NULL;
         if (p->alive > 0 && !full) continue;
-        bool stale = now - p->name->tried > RESOLVE_AGAIN;
-        if (stale && !p->name->resolving) resolve(d, p->name);
+        peer_renew(&p->peer);
         connect_now(d, p);
     }
 }
@@ -388,9 +319,9 @@ static void fail_disappointed(struct dial *d) {
     struct dial_call *next;
     for (struct dial_call *c = d->waiting; c != NULL; c = next) {
         next = c->next;
-        if (c->failures == d->failures) continue;
+        if (c->failures == d->peers.failures) continue;
         dial_unwait(d, c);
-        dial_call_fail_unbegun(c, (int)d->err.code, d->err.text);
+        dial_call_fail_unbegun(c, (int)d->peers.err.code, d->peers.err.text);
     }
 }
 
@@ -403,38 +334,13 @@ void pool_connect(struct dial *d) {
 
 // ---- life
 
-static int add_name(struct dial *d, struct str text, struct err *err) {
-    if (d->name_count == DIAL_NAMES)
-        return err_set(err, STATUS_INVALID_ARGUMENT, "more than %d addresses are dialled at once",
-                       DIAL_NAMES);
-    struct dial_name *name = &d->names[d->name_count];
-    const char *local = text.n > 0 && text.p[0] == ':' ? "localhost" : "";
-    if (text.n > 255 || asprintf(&name->address, "%s%.*s", local, (int)text.n, text.p) < 0)
-        return err_set(err, STATUS_INVALID_ARGUMENT, "an address is longer than 255 bytes");
-    d->name_count++;
-    name->dial = d;
-    int rc = address_check(name->address, err);
-    if (rc < 0) return rc;
-    struct str host = {name->address, (size_t)(strrchr(name->address, ':') - name->address)};
-    if (host.p[0] == '[') host = (struct str){host.p + 1, host.n - 2};
-    name->host = strndup(host.p, host.n);
-    return name->host != NULL ? 0 : err_set(err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
-}
-
 int pool_create(struct dial *d, struct err *err) {
-    struct str rest = str_of(d->address);
-    for (;;) {
-        const char *comma = rest.n == 0 ? NULL : memchr(rest.p, ',', rest.n);
-        struct str one = {rest.p, comma == NULL ? rest.n : (size_t)(comma - rest.p)};
-        int rc = add_name(d, one, err);
-        if (rc < 0 || comma == NULL) return rc;
-        rest = (struct str){comma + 1, rest.n - one.n - 1};
-    }
+    return peers_create(&d->peers, &OWNER, d->address, err);
 }
 
 void pool_destroy(struct dial *d) {
-    while (d->peer_count > 0) {
-        struct dial_peer *p = d->peers[d->peer_count - 1];
+    while (d->peers.count > 0) {
+        struct dial_peer *p = peer_at(d, d->peers.count - 1);
         for (struct dial_conn *dc = p->conns, *next; dc != NULL; dc = next) {
             next = dc->next;
             conn_on_close(dc->conn, NULL, NULL);
@@ -443,10 +349,7 @@ void pool_destroy(struct dial *d) {
             free(dc);
         }
         p->conns = NULL;
-        free_peer(d, p);
+        peer_free(&p->peer);
     }
-    for (size_t i = 0; i < d->name_count; i++) {
-        free(d->names[i].address);
-        free(d->names[i].host);
-    }
+    peers_destroy(&d->peers);
 }

@@ -128,14 +128,46 @@ const struct route *gateway_look(struct request *r, struct str method) {
     return route != NULL ? route : grpc_route(r);
 }
 
+// Looks the path up and fills r->route and r->params. Negative: it is malformed.
+static int look_up(struct request *r, struct str path, struct route_query *q) {
+    struct rpc_loop *at = r->at;
+    int rc = route_normalize(path, &at->clean, &at->normal);
+    if (rc < 0) {
+        buf_free(&at->clean);
+        buf_free(&at->normal);
+        return rc;
+    }
+    *q = query_of(r, r->stream->method);
+    r->params = at->params;
+    r->route = route_match(r->view->table, q, at->params, &r->param_count);
+    return 0;
+}
+
+// An HTTP service elsewhere gets paths as they are: of one that is none for us the beginning decides, if such a service has it.
+static bool goes_elsewhere(struct request *r) {
+    struct route_query q;
+    const char *odd = r->path.n == 0 ? NULL : memchr(r->path.p, '%', r->path.n);
+    struct str plain = r->path;
+    if (odd != NULL) plain.n = (size_t)(odd - r->path.p);
+    while (odd != NULL && plain.n > 0 && plain.p[plain.n - 1] != '/') plain.n--;
+    bool found = look_up(r, plain, &q) == 0 && r->route != NULL && r->route->kind == ROUTE_FORWARD;
+    if (!found) r->route = NULL;
+    return found;
+}
+
+// What pages of other origins may read of a service elsewhere is its own to say.
+static void allow_pages(struct request *r) {
+    if (r->route->kind != ROUTE_FORWARD) cors_answer(r);
+}
+
 // Fills r->route and r->params. False: the request is answered.
 static bool find_route(struct request *r) {
-    struct rpc_loop *at = r->at;
-    r->params = at->params;
+    struct route_query q;
+    r->params = r->at->params;
     if (r->head.version.n == 0)
         r->route = route_recall_http(&r->view->last_http, r->ns, r->stream->method, r->path);
     if (r->route != NULL) {
-        cors_answer(r);
+        allow_pages(r);
         return true;
     }
     if (!head_namespace_valid(r->ns)) {
@@ -143,23 +175,20 @@ static bool find_route(struct request *r) {
                        "the namespace must match [a-z0-9][a-z0-9-]{0,62}");
         return false;
     }
-    int rc = route_normalize(r->path, &at->clean, &at->normal);
+    int rc = look_up(r, r->path, &q);
     if (rc < 0) {
-        buf_free(&at->clean);
-        buf_free(&at->normal);
+        if (goes_elsewhere(r)) return true;
         gateway_refuse(
             r, status_http(-rc), -rc,
             "the path is malformed: it may hold no NUL, no encoded slash and only UTF-8");
         return false;
     }
-    struct route_query q = query_of(r, r->stream->method);
-    r->route = route_match(r->view->table, &q, at->params, &r->param_count);
     if (r->route == NULL) {
         refuse_unrouted(r, &q);
         return false;
     }
     remember(r);
-    cors_answer(r);
+    allow_pages(r);
     return true;
 }
 
@@ -264,7 +293,8 @@ static void endpoint_head(struct request *r, struct blob *account) {
 }
 
 void gateway_head(struct request *r) {
-    if (gateway_fixed(r)) return;
+    bool options = str_is(r->stream->method, "OPTIONS");
+    if (!(options && goes_elsewhere(r)) && gateway_fixed(r)) return;
     if (!find_route(r)) return;
     struct space *space = space_get(r->view, r->ns);
     struct blob *account = space == NULL ? NULL : account_of(r, space, false);
@@ -275,8 +305,6 @@ void gateway_head(struct request *r) {
     switch (r->route->kind) { // who answers
     case ROUTE_ENDPOINT: endpoint_head(r, account); return;
     case ROUTE_HANDLER: gateway_web_head(r, account); return;
-    case ROUTE_FORWARD:
-        gateway_refuse(r, 501, STATUS_UNIMPLEMENTED, "raw HTTP is not answered by this version");
-        return;
+    case ROUTE_FORWARD: forward_head(r, account); return;
     }
 }

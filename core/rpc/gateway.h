@@ -128,6 +128,8 @@ int gateway_send_empty(struct rpc_loop *at, struct http_stream *s, const struct 
 int gateway_send(struct rpc_loop *at, struct http_stream *s, const char *content_type,
                  struct blob *take_body, const struct blob *leading, const struct blob *trailing);
 
+// ---- forward.c
+void forward_head(struct request *r, struct blob *account); // an HTTP service elsewhere
 // Status, headers and body (which it takes).
 int gateway_send_whole(struct http_stream *s, int status, const struct headers *h,
                        struct blob *take_body);

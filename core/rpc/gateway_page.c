@@ -32,6 +32,7 @@ void gateway_put_text(struct buf *out, struct str text) {
 
 struct str gateway_id(char out[ID_MAX], const struct route *route) {
     if (route == NULL) return str_of("api");
+    if (route->kind == ROUTE_FORWARD) return route->service;
     int n = snprintf(out, ID_MAX, "%.*s.%.*s", (int)route->service.n, route->service.p,
                      (int)route->endpoint.n, route->endpoint.p);
     return (struct str){out, n < ID_MAX ? (size_t)n : ID_MAX - 1};

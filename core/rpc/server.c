@@ -211,6 +211,7 @@ void rpc_serve_metrics(struct rpc_server *s, struct port *port) { s->metrics.por
 void rpc_server_delete(struct rpc_server *s) {
     if (s == NULL) return;
     dials_release(s);
+    forwards_release(s);
     for (unsigned i = 0; i < s->loop_count; i++) loop_part_destroy(&s->loops[i]);
     pthread_mutex_destroy(&s->lock);
     blob_drop(s->empty_object);

@@ -148,6 +148,21 @@ def http1():
             yield bytes([ways, 7]) + head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n" + requests[0]
 
 
+def http1_client():
+    answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"HTTP/1.1 204 No Content\r\n\r\n",
+               b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nX-T: 1\r\n\r\n",
+               b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n",
+               b"HTTP/1.0 200 OK\r\n\r\nuntil the end", b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
+               b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n\x81\x02hi",
+               b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+               b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxy", b"HTTP/1.1 200 OK\n\n", b"\r\n",
+               b"HTTP/1.1 200\r\nX: a\r\n b\r\n\r\n"]
+    for i, answer in enumerate(answers):
+        for ways in (0, 1, 2, 4, 8, 16, 32, 20):
+            yield bytes([ways, 5 + i]) + answer
+        yield bytes([16, 1]) + answer + answers[0] + answers[1]
+
+
 def http2():
     def frame(kind, flags, stream, payload=b""):
         return bytes([kind, flags, stream, len(payload)]) + payload
@@ -235,7 +250,7 @@ def websocket():
             yield bytes([piece]) + data
 
 
-TARGETS = {f.__name__: f for f in (codec, json, bundle, encoding, grpc, grpc_web, http1, http2, head, path, log, websocket, template,
+TARGETS = {f.__name__: f for f in (codec, json, bundle, encoding, grpc, grpc_web, http1, http1_client, http2, head, path, log, websocket, template,
                                    multipart, form)}
 
 

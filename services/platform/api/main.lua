@@ -7,6 +7,15 @@ local routes = require "mica.routes"
 
 local sync
 
+-- Everything under the name of a service that speaks HTTP elsewhere.
+local function forward(service)
+  local prefix = "/" .. service.name:gsub("%.", "/")
+  return {
+    namespace = service.namespace, kind = "FORWARD", template = prefix .. "/**", method = "*", prefix = prefix,
+    service = service.name, version = service.version, endpoint = "*", public = service.backend.public,
+  }
+end
+
 local function route(service, endpoint, more)
   more.namespace = service.namespace
   more.service = service.name
@@ -40,6 +49,7 @@ local function handler_route(service, handler)
 end
 
 local function compile(service)
+  if service.backend then return { forward(service) } end
   local list = {}
   for _, endpoint in ipairs(service.endpoints) do
     local found, prefix = paths.of(service.name, endpoint.name)

@@ -165,6 +165,10 @@ function Registry.GetContract(ctx, req)
     error(no_service(ctx, req.name, full))
   end
   local state = record.outside
+  if state and state.http then
+    error(errors.failed_precondition("%s speaks HTTP and has no contract: its paths are /%s/... at the gateway", req.name,
+      (req.name:gsub("%.", "/"))))
+  end
   if state then
     if not state.source then
       error(errors.failed_precondition("%s was registered without its contract: %s", req.name, state.fault or "it is asked for"))

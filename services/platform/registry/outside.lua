@@ -2,14 +2,16 @@
 --
 -- A version has nodes, each registered by itself and taken out when it has not registered again for its time to live; the
 -- version goes with its last node. Its contract is what was registered with it, else what one of its nodes reflects; without one
--- it is listed, and asked again from time to time. With one it stands in the core's directory (mica.native "outside"): the doors
--- route to it, and calls under way survive every change here.
+-- it is listed, and asked again from time to time. With one it stands in the core's directory (mica.native "outside"): the
+-- doors route to it, and calls under way survive every change here. A service whose addresses are http://... or https://...
+-- stands there without a contract, and gets the gateway's requests as they come.
 --
 -- record.outside = {
 --   nodes      id -> { node =, expires =, is_local = }
 --   uploaded   the contract came with a registration; given: the names of .proto files that came with it
 --   descriptors, protos, endpoints, description     the contract, once there is one
 --   source     the core's number of it
+--   http       how it is spoken to, where it speaks HTTP (mica.core.v1.HttpBackend): then it has no contract
 --   generation of what is in the directory; put: what that is, as a text
 --   fault      why there is no contract;  again, pause: when it is asked for again
 -- }
@@ -60,11 +62,22 @@ local function names_this_machine(address)
   return false
 end
 
+local SCHEME_PORTS = { http = "80", https = "443" }
+
+-- "http://10.0.0.7" -> "http", "10.0.0.7:80"; nil and the address for one without a scheme.
+local function split_scheme(address)
+  local scheme, rest = address:match "^(%l+)://([^/]*)/?$"
+  if not SCHEME_PORTS[scheme] then return nil, address end
+  if not rest:find ":%d+$" then rest = rest .. ":" .. SCHEME_PORTS[scheme] end
+  return scheme, rest
+end
+
 local function check_address(address, is_local)
   local host, port = address:match "^(.+):(%d+)$"
   if not host or #address > 255 or not (host:match "^[%w._-]+$" or host:match "^%[[%x:.]+%]$") or tonumber(port) > 65535
     or port == "0" then
-    error(errors.invalid_fields { ["service.nodes.address"] = ("%q is not HOST:PORT"):format(address) })
+    local what = ("%q is not HOST:PORT, http://HOST:PORT or https://HOST:PORT"):format(address)
+    error(errors.invalid_fields { ["service.nodes.address"] = what })
   end
   if not is_local and names_this_machine(address) then
     error(errors.permission_denied("%s is an address of the server's own machine: only who calls from there may register it",
@@ -76,6 +89,31 @@ end
 local function came_from_here(ctx)
   local peer = ctx.peer or ""
   return peer:find "^127%." ~= nil or peer:find("[::1]:", 1, true) == 1 or peer:find("[::ffff:127.", 1, true) == 1
+end
+
+-- All nodes of a version are of one kind.
+local function check_kind(req, schemes)
+  local service = req.service
+  local scheme = next(schemes)
+  if next(schemes, scheme) then
+    error(errors.invalid_fields { ["service.nodes.address"] = "all of one kind: HOST:PORT, http:// or https://" })
+  end
+  if scheme == "grpc" then
+    if service.backend then error(errors.invalid_fields { ["service.backend"] = "is for addresses with http:// or https://" }) end
+  else
+    if #req.descriptors > 0 then error(errors.invalid_fields { descriptors = "an HTTP service has no contract" }) end
+    service.backend = service.backend or {}
+    service.backend.tls, service.backend.public = scheme == "https", req.public
+    local wait, idle = service.backend.first_byte or 0, service.backend.idle or 0
+    if not (wait >= 0 and wait <= 86400 and idle >= 0 and idle <= 86400) then
+      error(errors.invalid_fields { ["service.backend"] = "times are 0 to 86400 seconds" })
+    end
+  end
+  local old = records.get(service.namespace, service.name, service.version)
+  if old and old.outside and (old.outside.http == nil) ~= (service.backend == nil) then
+    error(errors.already_exists("%s@%s is registered as %s service: deregister it first, or take another version", service.name,
+      service.version, service.backend and "a gRPC" or "an HTTP"))
+  end
 end
 
 --- What the nodes of a request are; raises when something is wrong with them.
@@ -90,18 +128,21 @@ function outside.check(ctx, req)
     error(errors.invalid_fields { ["service.version"] = "is needed, at most 100 characters" })
   end
   if #service.nodes > NODES_MAX then error(errors.invalid_fields { ["service.nodes"] = "at most " .. NODES_MAX }) end
-  local is_local, nodes = came_from_here(ctx), {}
+  local is_local, nodes, schemes = came_from_here(ctx), {}, {}
   for _, node in ipairs(service.nodes) do
     if node.address == "" then
       error(errors.invalid_fields { ["service.nodes.address"] = "a service runs here or elsewhere, not both" })
     end
-    check_address(node.address, is_local)
+    local scheme, address = split_scheme(node.address)
+    check_address(address, is_local)
+    schemes[scheme or "grpc"] = true
     if node.id == "" then node.id = node.address end
     nodes[node.id] = { node = node, expires = time.now() + (req.ttl > 0 and req.ttl or TTL), is_local = is_local }
   end
   for _, record in pairs(records.versions_of(service.namespace, service.name) or {}) do
     if not record.outside then error(errors.already_exists("%s runs on this server", service.name)) end
   end
+  check_kind(req, schemes)
   return nodes
 end
 
@@ -156,22 +197,24 @@ end
 local function addresses_of(state)
   local serving, all, is_local = {}, {}, true
   for _, entry in mica.sorted(state.nodes) do
-    table.insert(all, entry.node.address)
-    if entry.node.health ~= "NOT_SERVING" then table.insert(serving, entry.node.address) end
+    local _, address = split_scheme(entry.node.address)
+    table.insert(all, address)
+    if entry.node.health ~= "NOT_SERVING" then table.insert(serving, address) end
     is_local = is_local and entry.is_local
   end
   return #serving > 0 and serving or all, is_local
 end
 
 local function put(service, state)
-  if not state.source then return end
+  if not state.source and not state.http then return end
   local addresses, is_local = addresses_of(state)
-  local parts = { tostring(state.source), tostring(service.order), tostring(is_local), table.concat(addresses, ",") }
+  local how = state.http and mica.proto.encode("mica.core.v1.HttpBackend", state.http) or tostring(state.source)
+  local parts = { how, tostring(service.order), tostring(is_local), table.concat(addresses, ",") }
   local what = table.concat(parts, " ")
   if what == state.put then return end
   state.generation = core().Put({
     namespace = service.namespace, service = service.name, version = service.version, source = state.source,
-    order = service.order, addresses = addresses, ["local"] = is_local,
+    order = service.order, addresses = addresses, ["local"] = is_local, http = state.http,
   }).generation
   state.put = what
 end
@@ -191,7 +234,7 @@ end
 local function show(service, state)
   local shown = {}
   for _, key in ipairs { "name", "version", "namespace", "description", "metadata", "order" } do shown[key] = service[key] end
-  shown.nodes, shown.endpoints = {}, state.endpoints or {}
+  shown.nodes, shown.endpoints, shown.backend = {}, state.endpoints or {}, state.http
   for _, entry in mica.sorted(state.nodes) do table.insert(shown.nodes, entry.node) end
   if shown.description == "" then shown.description = state.description or "" end
   return shown
@@ -261,7 +304,9 @@ local function register(req, nodes)
   local state = copy(old and old.outside or {})
   state.nodes, changed = merge(state.nodes, nodes)
   service.order = records.order_of(service)
-  if #req.descriptors > 0 then
+  if service.backend then
+    state.http = service.backend
+  elseif #req.descriptors > 0 then
     if not same_contract(state, req) then
       take_contract(service, state, { descriptors = req.descriptors, protos = req.protos }, req.public)
       state.uploaded, state.given = true, req.protos
