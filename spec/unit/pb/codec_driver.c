@@ -24,8 +24,8 @@
 //     complete(type, value) -> value; show(value) -> text, keys in order
 //     pb: what pb_lua_open gives
 #include "base/encode.h"
-#include "pb/lua.h"
 #include "pb/form.h"
+#include "pb/lua.h"
 #include "pb/visit.h"
 
 #include <lauxlib.h>

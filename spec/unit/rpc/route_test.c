@@ -317,7 +317,8 @@ static void test_http_memo(void **state) {
     route_remember_http(&memo, &b, ns, get, (struct str){longest, sizeof longest - 6});
     assert_ptr_equal(route_recall_http(&memo, ns, get, path), &a); // it does not fit
     route_remember_http(&memo, &b, ns, get, (struct str){longest, sizeof longest - 7});
-    assert_ptr_equal(route_recall_http(&memo, ns, get, (struct str){longest, sizeof longest - 7}), &b);
+    assert_ptr_equal(route_recall_http(&memo, ns, get, (struct str){longest, sizeof longest - 7}),
+                     &b);
     assert_null(route_recall_http(&memo, ns, get, path));
 }
 
