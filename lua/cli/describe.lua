@@ -26,7 +26,7 @@ local function print_text(cli, contract, service, endpoints, all)
 end
 
 return {
-  text = "Each endpoint with its kind, its fields as flags, its answer, and a sample call.",
+  text = "Each endpoint with its kind, its fields as flags, its answer, its paths over HTTP, and a sample call.",
   examples = { "mica describe posts", "mica describe posts save", "mica describe posts --proto" },
   parser = function(parser)
     parser:argument("name", "The service: name or name@version.")
