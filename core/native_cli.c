@@ -254,6 +254,22 @@ static struct server_limits copy_limits(const Mica__Core__V1__DoorLimits *in) {
                                   .ping_timeout = in->ping_timeout};
 }
 
+static bool copy_acme(struct server_acme_options *o, const Mica__Core__V1__AcmeOptions *in) {
+    if (in == NULL) return true;
+    *o = (struct server_acme_options){.hosts = calloc(in->n_hosts + 1, sizeof *o->hosts),
+                                      .directory = strdup(in->directory),
+                                      .ca = strdup(in->ca),
+                                      .email = strdup(in->email),
+                                      .http = strdup(in->http)};
+    bool ok = o->hosts != NULL && o->directory != NULL && o->ca != NULL && o->email != NULL &&
+              o->http != NULL;
+    for (size_t i = 0; ok && i < in->n_hosts; i++) {
+        ok = (o->hosts[i] = strdup(in->hosts[i])) != NULL;
+        if (ok) o->host_count++;
+    }
+    return ok;
+}
+
 static bool copy_options(struct server_options *o, const Mica__Core__V1__ServeRequest *in) {
     *o = (struct server_options){.data = strdup(in->data),
                                  .api = strdup(in->api),
@@ -275,6 +291,7 @@ static bool copy_options(struct server_options *o, const Mica__Core__V1__ServeRe
         ok = o->run[o->run_count] != NULL;
         if (ok) o->run_count++;
     }
+    ok = ok && copy_acme(&o->acme, in->acme);
     if (!ok) server_options_free(o);
     return ok;
 }

@@ -53,6 +53,7 @@ struct server {
     struct native_outside outside;
     struct native_server native;
     struct tls_files tls;
+    struct server_acme acme;
     struct native_health health;
     struct server_metrics metrics;
     struct door doors[2];
@@ -89,7 +90,7 @@ static const char *address_of(const struct server_options *o, int door) {
 }
 
 static int check_options(const struct server_options *o, struct err *err) {
-    bool sealed = o->tls_cert[0] != '\0';
+    bool sealed = o->tls_cert[0] != '\0' || server_acme_wanted(&o->acme);
     for (int door = 0; door < 2 && !o->insecure && !sealed; door++) {
         struct err why = {0};
         const char *address = address_of(o, door);
@@ -98,7 +99,7 @@ static int check_options(const struct server_options *o, struct err *err) {
             return err_set(err, why.code, "%s %s: %.400s", DOOR_FLAGS[door], address, why.text);
         return err_set(err, STATUS_INVALID_ARGUMENT,
                        "%s %s listens beyond this machine without encryption: give --tls-cert and "
-                       "--tls-key, or add --insecure if you mean it",
+                       "--tls-key, or --acme-host, or add --insecure if you mean it",
                        DOOR_FLAGS[door], address);
     }
     int level = log_level_parse(o->log_level);
@@ -199,6 +200,7 @@ static void begin_stop(struct server *s) {
         acceptor_close(s->acceptors[door]);
         s->acceptors[door] = NULL;
     }
+    server_acme_unbind(&s->acme);
     if (!s->platform_up) return; // on_platform goes on, it will be soon
     drain_connections(s);
     s->drain_until = clock_now() + DRAIN;
@@ -254,6 +256,11 @@ static int bind_door(struct server *s, int door, struct err *err) {
                    why.text);
 }
 
+static int bind_acme(struct server *s, struct err *err) {
+    return server_acme_bind(&s->acme, &s->parts.main, s->parts.loops, s->parts.loop_count,
+                            acceptor_address(s->acceptors[0]), err);
+}
+
 static unsigned cores(void) {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n < 1 ? 1 : (unsigned)n;
@@ -285,13 +292,14 @@ static int make_parts(struct server *s, struct err *err) {
     s->outside = (struct native_outside){&s->deploy, p->rpc, p->platform};
     s->native = (struct native_server){.run = (const char *const *)o->run,
                                        .run_count = o->run_count,
-                                       .platform = PLATFORM_NAMES,
-                                       .platform_count = PLATFORM_COUNT,
+                                       .platform = s->platform.names,
+                                       .platform_count = s->platform.count,
                                        .api = s->gateway,
                                        .ready = ready,
                                        .stop = stop_asked,
                                        .user = s};
     s->health = (struct native_health){&s->deploy, &s->native};
+    platform_choose(&s->platform, server_acme_wanted(&o->acme));
     natives_add(&p->natives, &NATIVE_ROUTES, &s->routes);
     natives_add(&p->natives, &NATIVE_DEPLOY, &s->deploy);
     natives_add(&p->natives, &NATIVE_CONTRACTS, &s->deploy);
@@ -303,7 +311,12 @@ static int make_parts(struct server *s, struct err *err) {
     natives_add(&p->natives, &NATIVE_BLOBS, &s->system);
     natives_add(&p->natives, &NATIVE_LOGS, &s->logs);
     s->logs.loop = &p->main;
-    server_metrics_create(&s->metrics, p, &s->deploy);
+    if (server_acme_wanted(&o->acme)) {
+        natives_add(&p->natives, &NATIVE_FETCH, s->acme.fetch);
+        natives_add(&p->natives, &NATIVE_KEYS, &s->acme.store);
+        natives_add(&p->natives, &NATIVE_ACME, &s->acme);
+    }
+    server_metrics_create(&s->metrics, p, &s->deploy, &s->tls);
     s->doors[0] = rpc_door_api(p->rpc);
     s->doors[1] = rpc_door_proxy(p->rpc);
     if (s->tls.context != NULL) s->doors[0].tls = s->doors[1].tls = &s->tls.context;
@@ -315,7 +328,16 @@ static int make_parts(struct server *s, struct err *err) {
 static int open_tls(struct server *s, struct err *err) {
     const struct server_options *o = s->options;
     if (o->tls_cert[0] == '\0') return 0;
-    return tls_files_open(&s->tls, o->tls_cert, o->tls_key, o->tls_client_ca, err);
+    return tls_files_open(&s->tls, o->tls_cert, o->tls_key, o->tls_client_ca, NULL, err);
+}
+
+// The certificate of an authority is a file as well, in the data folder.
+static int open_acme(struct server *s, struct err *err) {
+    const struct server_options *o = s->options;
+    int rc = server_acme_open(&s->acme, &o->acme, s->data.path, err);
+    if (rc < 0 || !server_acme_wanted(&o->acme)) return rc;
+    const char *file = s->acme.store.file;
+    return tls_files_open(&s->tls, file, file, o->tls_client_ca, s->acme.challenges, err);
 }
 
 // What is kept in the data folder. From here on the log is kept too.
@@ -369,13 +391,14 @@ int server_run(const struct server_options *options) {
     s->options = options;
     s->data.lock = -1;
     if (check_options(options, &err) < 0 || open_tls(s, &err) < 0 || open_storage(s, &err) < 0 ||
-        make_parts(s, &err) < 0) {
+        open_acme(s, &err) < 0 || make_parts(s, &err) < 0) {
+        server_acme_close(&s->acme);
         close_storage(s);
         tls_files_close(&s->tls);
         free(s);
         return complain(err.text);
     }
-    if (bind_door(s, 0, &err) == 0 && bind_door(s, 1, &err) == 0) {
+    if (bind_door(s, 0, &err) == 0 && bind_door(s, 1, &err) == 0 && bind_acme(s, &err) == 0) {
         watch_signals(s);
         snprintf(s->gateway, sizeof s->gateway, "http%s://%s", s->tls.context == NULL ? "" : "s",
                  acceptor_address(s->acceptors[0]));
@@ -383,16 +406,18 @@ int server_run(const struct server_options *options) {
         main_loop_run(&s->parts.main);
         unwatch_signals(s);
     } else {
-        if (s->acceptors[0] != NULL) acceptor_close(s->acceptors[0]);
+        for (int door = 0; door < 2; door++) acceptor_close(s->acceptors[door]);
         s->code = complain(err.text);
     }
     int code = s->code;
+    server_acme_unfetch(&s->acme);
     server_metrics_close(&s->metrics);
     parts_destroy(&s->parts);
     server_metrics_destroy(&s->metrics);
     deploy_destroy(&s->deploy);
     close_storage(s);
     tls_files_close(&s->tls);
+    server_acme_close(&s->acme);
     free(s->farewells);
     free(s);
     return code;
@@ -408,5 +433,6 @@ void server_options_free(struct server_options *o) {
     free(o->tls_cert);
     free(o->tls_key);
     free(o->tls_client_ca);
+    server_acme_options_free(&o->acme);
     *o = (struct server_options){0};
 }

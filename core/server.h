@@ -2,6 +2,8 @@
 // The server: starts the parts in order, runs until it is told to stop, and stops them in the reverse order.
 #pragma once
 
+#include "server_acme.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -27,6 +29,7 @@ struct server_options {
     char *tls_cert; // PEM files; "": no TLS
     char *tls_key;
     char *tls_client_ca; // "": clients are not asked for certificates
+    struct server_acme_options acme;
     struct server_limits limits;
 };
 
