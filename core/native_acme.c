@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // mica.core.v1.Acme: what was asked for, the certificate that is served, answers to challenges. Installing a certificate writes a
-// file, so it runs in the main loop's pool.
+// file, so it runs in the main loop's pool; then the main thread takes the file up, and the request is answered.
 #include "native.h"
 
 #include "acme/key.h"
@@ -60,7 +60,7 @@ static void certificate(void *context, struct message *request) {
 struct installing {
     struct main_work work; // first
     struct server_acme *acme;
-    struct message *request;
+    struct message *request; // NULL: answered
 };
 
 static void do_install(struct main_work *work) {
@@ -68,18 +68,24 @@ static void do_install(struct main_work *work) {
     struct err err = {0};
     Mica__Core__V1__InstallChainRequest *in =
         native_read(i->request, &mica__core__v1__install_chain_request__descriptor);
-    if (in == NULL) return;
-    struct str chain = {(const char *)in->chain.data, in->chain.len};
-    int rc = acme_store_install(&i->acme->store, chain, &err);
-    protobuf_c_message_free_unpacked(&in->base, NULL);
-    if (rc < 0) {
-        native_fail(i->request, &err);
-    } else {
-        answer_state(&i->acme->store, i->request);
+    int rc = -1;
+    if (in != NULL) {
+        struct str chain = {(const char *)in->chain.data, in->chain.len};
+        rc = acme_store_install(&i->acme->store, chain, &err);
+        protobuf_c_message_free_unpacked(&in->base, NULL);
+        if (rc < 0) native_fail(i->request, &err);
     }
+    if (rc < 0) i->request = NULL;
 }
 
-static void free_installing(struct main_work *work) { free(work); }
+static void installed(struct main_work *work) {
+    struct installing *i = (struct installing *)work;
+    if (i->request != NULL) {
+        tls_files_reload(i->acme->serves);
+        answer_state(&i->acme->store, i->request);
+    }
+    free(i);
+}
 
 static void install(void *context, struct message *request) {
     struct server_acme *a = context;
@@ -89,7 +95,7 @@ static void install(void *context, struct message *request) {
         return;
     }
     *i = (struct installing){
-        .work = {.run = do_install, .done = free_installing}, .acme = a, .request = request};
+        .work = {.run = do_install, .done = installed}, .acme = a, .request = request};
     main_loop_work(a->loop, &i->work);
 }
 

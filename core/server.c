@@ -290,6 +290,7 @@ static int make_parts(struct server *s, struct err *err) {
     s->deploy.blobs = s->system.blobs;
     s->routes = (struct native_routes){p->directory, p->api, p->proxy, p->rpc};
     s->outside = (struct native_outside){&s->deploy, p->rpc, p->platform};
+    platform_choose(&s->platform, server_acme_wanted(&o->acme));
     s->native = (struct native_server){.run = (const char *const *)o->run,
                                        .run_count = o->run_count,
                                        .platform = s->platform.names,
@@ -299,7 +300,6 @@ static int make_parts(struct server *s, struct err *err) {
                                        .stop = stop_asked,
                                        .user = s};
     s->health = (struct native_health){&s->deploy, &s->native};
-    platform_choose(&s->platform, server_acme_wanted(&o->acme));
     natives_add(&p->natives, &NATIVE_ROUTES, &s->routes);
     natives_add(&p->natives, &NATIVE_DEPLOY, &s->deploy);
     natives_add(&p->natives, &NATIVE_CONTRACTS, &s->deploy);
@@ -331,13 +331,9 @@ static int open_tls(struct server *s, struct err *err) {
     return tls_files_open(&s->tls, o->tls_cert, o->tls_key, o->tls_client_ca, NULL, err);
 }
 
-// The certificate of an authority is a file as well, in the data folder.
 static int open_acme(struct server *s, struct err *err) {
     const struct server_options *o = s->options;
-    int rc = server_acme_open(&s->acme, &o->acme, s->data.path, err);
-    if (rc < 0 || !server_acme_wanted(&o->acme)) return rc;
-    const char *file = s->acme.store.file;
-    return tls_files_open(&s->tls, file, file, o->tls_client_ca, s->acme.challenges, err);
+    return server_acme_open(&s->acme, &o->acme, s->data.path, &s->tls, o->tls_client_ca, err);
 }
 
 // What is kept in the data folder. From here on the log is kept too.

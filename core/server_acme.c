@@ -28,8 +28,9 @@ static int read_ca(struct server_acme *a, struct err *err) {
 }
 
 int server_acme_open(struct server_acme *a, const struct server_acme_options *options,
-                     const char *data, struct err *err) {
-    *a = (struct server_acme){.options = options};
+                     const char *data, struct tls_files *tls, const char *client_ca,
+                     struct err *err) {
+    *a = (struct server_acme){.options = options, .serves = tls};
     if (!server_acme_wanted(options)) return 0;
     if (read_ca(a, err) < 0) return -(int)err->code;
     a->challenges = challenges_new();
@@ -37,7 +38,9 @@ int server_acme_open(struct server_acme *a, const struct server_acme_options *op
     a->fetch = fetch_new(err);
     if (a->challenges == NULL || a->hosts == NULL || a->fetch == NULL) return no_memory(err);
     for (size_t i = 0; i < options->host_count; i++) a->hosts[i] = str_of(options->hosts[i]);
-    return acme_store_open(&a->store, data, a->hosts, options->host_count, err);
+    int rc = acme_store_open(&a->store, data, a->hosts, options->host_count, err);
+    if (rc < 0) return rc;
+    return tls_files_open(tls, a->store.file, a->store.file, client_ca, a->challenges, err);
 }
 
 static unsigned port_of(const char *address) {

@@ -8,6 +8,7 @@
 #include "fetch/fetch.h"
 #include "main_loop.h"
 #include "net/loop.h"
+#include "tls_files.h"
 
 struct server_acme_options {
     char **hosts; // in lower case
@@ -29,14 +30,17 @@ struct server_acme {
     struct acme_door door_user;
     struct door door;
     struct acceptor *acceptor; // NULL: none
+    struct tls_files *serves;  // the file of the store
 };
 
 static inline bool server_acme_wanted(const struct server_acme_options *o) {
     return o->host_count > 0;
 }
 // Reads the trusted authorities and opens what is kept in the data folder. Faults are one line for the operator.
+// `tls` is opened with the file of the store, for both doors; "": clients are not asked for certificates.
 int server_acme_open(struct server_acme *a, const struct server_acme_options *options,
-                     const char *data, struct err *err);
+                     const char *data, struct tls_files *tls, const char *client_ca,
+                     struct err *err);
 // Binds the plain HTTP door, where there is one, and lets it accept; `secure` is the port that it leads to.
 int server_acme_bind(struct server_acme *a, struct main_loop *loop, struct loop *loops,
                      unsigned loop_count, const char *secure, struct err *err);

@@ -107,14 +107,10 @@ static bool same(const struct tls_stamp *a, const struct tls_stamp *b) {
     return memcmp(a, b, sizeof *a) == 0;
 }
 
-static void look(uv_timer_t *timer) {
-    struct tls_files *f = timer->data;
+// `now`: as the files were before they are read.
+static void take_up(struct tls_files *f, const struct tls_stamp *now) {
     struct err err = {0};
-    struct tls_stamp now = stamp(f);
-    bool settled = same(&now, &f->seen);
-    f->seen = now;
-    if (!settled || same(&now, &f->loaded)) return;
-    f->loaded = now;
+    f->seen = f->loaded = *now;
     struct tls_context *context = load(f, &err);
     if (context == NULL) {
         log_printf(LOG_ERROR, "server", "the new certificate is not taken, the old one stays: %s",
@@ -126,6 +122,19 @@ static void look(uv_timer_t *timer) {
     atomic_store(&f->expiry, tls_context_expiry(context));
     log_printf(LOG_INFO, "server", "new connections get the certificate that is now in %s",
                f->paths[TLS_CERT]);
+}
+
+static void look(uv_timer_t *timer) {
+    struct tls_files *f = timer->data;
+    struct tls_stamp now = stamp(f);
+    bool settled = same(&now, &f->seen);
+    f->seen = now;
+    if (settled && !same(&now, &f->loaded)) take_up(f, &now);
+}
+
+void tls_files_reload(struct tls_files *f) {
+    struct tls_stamp now = stamp(f);
+    take_up(f, &now);
 }
 
 int tls_files_open(struct tls_files *f, const char *cert, const char *key, const char *client_ca,

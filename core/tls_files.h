@@ -30,5 +30,7 @@ struct tls_files {
 int tls_files_open(struct tls_files *f, const char *cert, const char *key, const char *client_ca,
                    struct challenges *challenges, struct err *err);
 void tls_files_watch(struct tls_files *f, uv_loop_t *main); // nothing where nothing is open
+// Takes up what is in the files now, without waiting for them to settle: for who has just written them.
+void tls_files_reload(struct tls_files *f);
 void tls_files_unwatch(struct tls_files *f);
 void tls_files_close(struct tls_files *f);

@@ -176,7 +176,7 @@ end
 
 local function answer()
   return {
-    state = state.name, hosts = options.hosts, names = certificate.names, self_signed = certificate.self_signed,
+    state = state.name == "valid" and reason_now() and "waiting" or state.name, hosts = options.hosts, names = certificate.names, self_signed = certificate.self_signed,
     not_after = certificate.not_after, next = state.next, directory = options.directory,
     challenge = options.http ~= "" and "http-01" or "tls-alpn-01", error = state.error, failures = state.failures,
   }

@@ -1,0 +1,240 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Certificates by ACME: ordered, proved both ways, renewed, stored; and an authority that refuses, is slow, or is not there."""
+
+import email.utils
+import http.client
+import json
+import re
+import socket
+import ssl
+import stat
+import time
+
+import grpc
+import harness
+from acme_server import AcmeServer, alpn_certificate
+from certificates import Authority
+from harness import EXAMPLES, SLOW, Server
+
+pb, rpc = harness.stubs(harness.ROOT / "proto/mica/acme/v1/acme.proto")
+
+ONE, TWO = "one.example.test", "two.example.test"
+ISSUED = "a certificate has been issued"
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Acme(harness.Case):
+    def setUp(self):
+        self.acme = AcmeServer()
+
+    def tearDown(self):
+        self.acme.close()
+        self.assertEqual(self.acme.violations, [])
+
+    @classmethod
+    def setUpClass(cls):
+        pass
+
+    tearDownClass = setUpClass
+
+    # ---- tools
+
+    def server(self, hosts=(ONE,), more=(), **options):
+        return Server([EXAMPLES / "helloworld"], self.acme.arguments(*hosts) + list(more), **options)
+
+    def secure(self, server, name=ONE):
+        """A TLS connection to the api door that trusts the issuer only."""
+        host, port = server.api.rsplit(":", 1)
+        context = ssl.create_default_context(cafile=self.acme.issuer.root_file)
+        return context.wrap_socket(socket.create_connection((host, int(port)), timeout=5 * SLOW), server_hostname=name)
+
+    def serial(self, server):
+        return alpn_certificate(int(server.api.rsplit(":", 1)[1]), ONE, ["http/1.1"])[0].serial_number
+
+    def issued(self, server, count=1, seconds=5):
+        """Waits until that many certificates have been issued: the last, which new connections get."""
+        pattern = "(?s)" + ".*".join([ISSUED] * count)
+        self.assertTrue(server.wait_log(pattern, seconds), server.log())
+        leaf = self.acme.issued[count - 1]
+        self.assertEqual(self.serial(server), leaf.serial_number)
+        return leaf
+
+    def hello(self, connection):
+        connection.sendall(b"GET /helloworld?name=Ada HTTP/1.1\r\nhost: one.example.test\r\n\r\n")
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        return answer.status, json.loads(answer.read())
+
+    def metric(self, server, name=ONE):
+        with self.secure(server, name) as connection:
+            connection.sendall(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            page = b""
+            while part := connection.recv(65536):
+                page += part
+        return float(re.search(rb"^mica_tls_certificate_expires_in_seconds (\S+)", page, re.M).group(1))
+
+    # ---- what works
+
+    def test_http_01(self):
+        port = self.acme.http_port = free_port()
+        self.acme.refused_nonces, self.acme.processing = 2, 2
+        with self.server([TWO, ONE.upper(), TWO], ["--acme-http", f"127.0.0.1:{port}"]) as server:
+            self.assertIn("a self-signed one is served", server.log())
+            leaf = self.issued(server)
+            for name in (ONE, TWO):
+                with self.secure(server, name) as connection:
+                    self.assertEqual(self.hello(connection), (200, {"message": "Hello Ada"}))
+            self.assertAlmostEqual(self.metric(server), 3600, delta=60 * SLOW)
+            self.check_plain_door(port, server)
+            self.check_files(server)
+            self.assertEqual([path for method, path in self.acme.requests if path == "/order"], ["/order"])
+            self.check_restart(server, leaf)
+
+    def check_plain_door(self, port, server):
+        secure = server.api.rsplit(":", 1)[1]
+
+        def get(path, host, method="GET"):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5 * SLOW)
+            connection.request(method, path, headers={"host": host})
+            answer = connection.getresponse()
+            answer.read()
+            connection.close()
+            return answer.status, answer.headers["location"]
+
+        there = f"https://{ONE}:{secure}"
+        self.assertEqual(get("/a/b?c=d", ONE), (308, there + "/a/b?c=d"))
+        self.assertEqual(get("/", ONE.upper() + ":80", "POST"), (308, there + "/"))
+        self.assertEqual(get("/x", "elsewhere.test"), (308, f"https://{TWO}:{secure}/x"))
+        self.assertEqual(get("/.well-known/acme-challenge/unknown", ONE)[0], 404)
+        answered = next(iter(self.acme.authorizations.values()))["challenges"]["http-01"]["token"]
+        self.assertEqual(get("/.well-known/acme-challenge/" + answered, ONE)[0], 404)  # taken back
+
+    def check_files(self, server):
+        folder = server.data / "acme"
+        self.assertEqual(sorted(f.name for f in folder.iterdir()), ["account.key", "certificate.pem"])
+        for file in folder.iterdir():
+            self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600)
+            for line in file.read_text().splitlines():
+                self.assertNotIn(line, "" if line.startswith("---") else server.log())
+
+    def check_restart(self, server, leaf):
+        """With a stored certificate a server needs nobody, and orders nothing."""
+        server.stop()
+        self.acme.close()
+        server.start()
+        self.assertEqual(self.serial(server), leaf.serial_number)
+        self.assertEqual(self.status(server)["state"], "valid")
+        self.assertNotRegex(server.log(), "self-signed|ordered")
+
+    def test_tls_alpn_01(self):
+        with self.server([ONE, TWO]) as server:
+            port = int(server.api.rsplit(":", 1)[1])
+            with self.assertRaisesRegex(ssl.SSLError, "NO_APPLICATION_PROTOCOL|no application protocol"):
+                alpn_certificate(port, "unknown.example.test")
+            with self.assertRaisesRegex(ssl.SSLError, "NO_APPLICATION_PROTOCOL|no application protocol"):
+                alpn_certificate(port, None)
+            # The names are being proved: this waits for the port. Who offers more protocols is a client as any other.
+            certificate, agreed = alpn_certificate(port, ONE, ["acme-tls/1", "http/1.1"])
+            self.assertEqual((agreed, certificate.issuer), ("http/1.1", certificate.subject))
+            self.acme.tls_port = port
+            self.issued(server)
+            with self.assertRaises(ssl.SSLError):
+                alpn_certificate(port, ONE)  # taken back
+            state = self.status(server)
+            self.assertEqual((state["state"], state["challenge"], state["error"]), ("valid", "tls-alpn-01", ""))
+            self.assertEqual(sorted(state["names"]), [ONE, TWO])
+
+    def status(self, server):
+        """What Acme.Read tells."""
+        credentials = grpc.ssl_channel_credentials(self.acme.issuer.root_file.read_bytes())
+        with grpc.secure_channel(server.proxy, credentials, [("grpc.ssl_target_name_override", ONE)]) as channel:
+            answer = rpc.AcmeStub(channel).Read(pb.ReadRequest(), timeout=10 * SLOW)
+        return {field.name: getattr(answer, field.name) for field in answer.DESCRIPTOR.fields}
+
+    def test_renewal(self):
+        self.acme.life = 4
+        with self.server() as server:
+            self.acme.tls_port = int(server.api.rsplit(":", 1)[1])
+            self.issued(server)
+            with self.secure(server) as connection:
+                self.assertEqual(self.hello(connection)[0], 200)
+                self.issued(server, 2)
+                self.assertEqual(self.hello(connection)[0], 200)  # goes on, beyond the end of its certificate
+
+    def test_authority_says_when(self):
+        self.acme.window = (time.time() - 7200, time.time() - 3600)
+        with self.server() as server:
+            self.acme.tls_port = int(server.api.rsplit(":", 1)[1])
+            self.assertTrue(server.wait_log("a certificate is ordered: it is time to renew"), server.log())
+            self.acme.window = (time.time() + 1000, time.time() + 2000)
+            self.issued(server, 2)
+            self.assertEqual(len(self.acme.replaced), 1)
+
+    # ---- what does not
+
+    def test_refused(self):
+        self.acme.http_port = free_port()  # nobody listens there
+        with self.server(more=["--acme-http", "127.0.0.1:0"]) as server:
+            line = server.wait_log("no certificate: .*")
+            self.assertRegex(line.group(0), rf"the authority could not see that {ONE} leads here, by http-01: no answer: .*"
+                             r"refused \(unauthorized\); tried again in \d+ (seconds|minutes)")
+            answer = alpn_certificate(int(server.api.rsplit(":", 1)[1]), ONE, ["http/1.1"])[0]
+            self.assertEqual(answer.issuer, answer.subject)
+
+    def test_limited(self):
+        self.acme.limited = [email.utils.formatdate(time.time() + 2, usegmt=True)]
+        with self.server() as server:
+            self.acme.tls_port = int(server.api.rsplit(":", 1)[1])
+            line = server.wait_log("no certificate: .*").group(0)
+            self.assertRegex(line, r"the authority refuses: too many new orders \(rateLimited\); tried again in [1-3] seconds")
+            self.issued(server)
+
+    def test_limited_across_a_restart(self):
+        self.acme.limited = [3600]
+        with self.server() as server:
+            self.assertTrue(server.wait_log("tried again in 6[0-6] minutes"), server.log())
+            before = len(self.acme.requests)
+            server.stop()
+            server.start()
+            self.assertIn("a self-signed one is served", server.log())
+            time.sleep(0.2 * SLOW)  # it would have been asked before the server was ready
+            self.assertEqual(len(self.acme.requests), before)
+
+    def test_unreachable(self):
+        trusted = self.acme.authority.cert
+        self.acme.authority.cert = Authority("stranger").cert
+        with self.server() as server:
+            line = server.wait_log("no certificate: .*").group(0)
+            self.assertRegex(line, r"(?i)certificate.*look at what --acme-ca names; tried again in \d seconds")
+        self.assertEqual(self.acme.requests, [])
+        self.acme.authority.cert = trusted
+        self.acme.close()
+        with self.server() as server:
+            line = server.wait_log("no certificate: .*").group(0)
+            self.assertRegex(line, r"/directory: .*(refused|connect).*; tried again in \d seconds")
+
+    def test_flags(self):
+        def refused(text, *args):
+            done = harness.mica("server", *args)
+            self.assertEqual((done.returncode, done.stdout), (2, ""), done)
+            self.assertIn(text, done.stderr)
+
+        refused("needs --acme-agree", "--acme-host", ONE)
+        refused("--acme-email needs --acme-host", "--acme-email", "a@example.test")
+        refused("a wildcard is proved by DNS only", "--acme-host", "*.example.test", "--acme-agree")
+        refused("for names, not for addresses", "--acme-host", "127.0.0.1", "--acme-agree")
+        refused("is no name of a host", "--acme-host", "a_b.example", "--acme-agree")
+        refused("https:// address", "--acme-host", ONE, "--acme-agree", "--acme-directory", "http://127.0.0.1/directory")
+        refused("either given or ordered", "--acme-host", ONE, "--acme-agree", "--tls-cert", "x", "--tls-key", "y")
+        done = harness.mica("server", "--data", harness.work_folder("data"), "--acme-host", ONE, "--acme-agree", "--acme-ca", "/no/file")
+        self.assertEqual((done.returncode, done.stderr), (1, "mica: --acme-ca /no/file cannot be read: No such file or directory\n"))
+
+
+if __name__ == "__main__":
+    harness.main()
