@@ -111,8 +111,7 @@ static void begin(void *context, struct message *message) {
     if (f == NULL || why != NULL) {
         free(f);
         protobuf_c_message_free_unpacked(&in->base, NULL);
-        message_refuse(message,
-                       why == NULL ? STATUS_RESOURCE_EXHAUSTED : STATUS_INVALID_ARGUMENT,
+        message_refuse(message, why == NULL ? STATUS_RESOURCE_EXHAUSTED : STATUS_INVALID_ARGUMENT,
                        why == NULL ? "out of memory" : why);
         return;
     }

@@ -29,7 +29,8 @@ static void sign(void *context, struct message *request) {
     const struct acme_store *s = context;
     unsigned char signature[ACME_SIGNATURE];
     Mica__Core__V1__SignResponse out = MICA__CORE__V1__SIGN_RESPONSE__INIT;
-    Mica__Core__V1__SignRequest *in = native_read(request, &mica__core__v1__sign_request__descriptor);
+    Mica__Core__V1__SignRequest *in =
+        native_read(request, &mica__core__v1__sign_request__descriptor);
     if (in == NULL) return;
     struct str data = {(const char *)in->data.data, in->data.len};
     int rc = acme_key_sign(s->account, data, signature);

@@ -94,7 +94,8 @@ static void start_next(struct platform *p) {
 
 void platform_choose(struct platform *p, bool acme) {
     for (size_t i = 0; i < PLATFORM_COUNT; i++) {
-        if (acme || strcmp(PLATFORM_NAMES[i], "acme") != 0) p->names[p->count++] = PLATFORM_NAMES[i];
+        if (acme || strcmp(PLATFORM_NAMES[i], "acme") != 0)
+            p->names[p->count++] = PLATFORM_NAMES[i];
     }
 }
 

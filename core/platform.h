@@ -6,7 +6,8 @@
 #include "parts.h"
 
 #define PLATFORM_COUNT 5
-extern const char *const PLATFORM_NAMES[PLATFORM_COUNT]; // in the order of starting; all that there are
+extern const char
+    *const PLATFORM_NAMES[PLATFORM_COUNT]; // in the order of starting; all that there are
 
 struct platform {
     struct parts *parts;

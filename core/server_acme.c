@@ -22,8 +22,8 @@ static int read_ca(struct server_acme *a, struct err *err) {
         return err_set(err, STATUS_INVALID_ARGUMENT, "--acme-ca %s cannot be read: %s", path,
                        strerror(error));
     if (a->ca.n == 0 || memmem(buf_p(&a->ca), a->ca.n, MARK, sizeof MARK - 1) == NULL)
-        return err_set(err, STATUS_INVALID_ARGUMENT, "--acme-ca %s holds no certificate in PEM form",
-                       path);
+        return err_set(err, STATUS_INVALID_ARGUMENT,
+                       "--acme-ca %s holds no certificate in PEM form", path);
     return 0;
 }
 

@@ -11,7 +11,7 @@
 #include "tls_files.h"
 
 struct server_acme_options {
-    char **hosts; // in lower case
+    char **hosts;      // in lower case
     size_t host_count; // 0: certificates are not ordered
     char *directory;
     char *ca; // PEM file; "": whom the system trusts
@@ -46,5 +46,6 @@ int server_acme_bind(struct server_acme *a, struct main_loop *loop, struct loop 
                      unsigned loop_count, const char *secure, struct err *err);
 void server_acme_unbind(struct server_acme *a);  // stops accepting
 void server_acme_unfetch(struct server_acme *a); // ends requests under way; while workers still run
-void server_acme_close(struct server_acme *a);   // nobody else runs any more; also after a failed open
+void server_acme_close(
+    struct server_acme *a); // nobody else runs any more; also after a failed open
 void server_acme_options_free(struct server_acme_options *o);

@@ -17,12 +17,12 @@ struct tls_stamp { // of the files as they were: who changes one changes this
 };
 
 struct tls_files {
-    const char *paths[TLS_FILES]; // the last may be ""
-    struct tls_context *context;  // of connections to come; NULL: not open
-    struct tls_stamp loaded;      // what the context was made of, or could not be made of
-    struct tls_stamp seen;        // at the last look
+    const char *paths[TLS_FILES];  // the last may be ""
+    struct tls_context *context;   // of connections to come; NULL: not open
+    struct tls_stamp loaded;       // what the context was made of, or could not be made of
+    struct tls_stamp seen;         // at the last look
     struct challenges *challenges; // as in tls_options
-    _Atomic(int64_t) expiry;      // of the context's certificate, unix seconds. Any thread
+    _Atomic(int64_t) expiry;       // of the context's certificate, unix seconds. Any thread
     uv_timer_t timer;
 };
 

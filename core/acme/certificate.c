@@ -40,7 +40,8 @@ static void name_renewal(const X509 *x, struct buf *out) {
     AUTHORITY_KEYID *id = X509_get_ext_d2i(x, NID_authority_key_identifier, NULL, NULL);
     unsigned char *der = NULL;
     int n = i2d_ASN1_INTEGER(X509_get0_serialNumber(x), &der);
-    if (id != NULL && id->keyid != NULL && n > 2) { // a tag and one byte of length: at most 20 follow
+    if (id != NULL && id->keyid != NULL &&
+        n > 2) { // a tag and one byte of length: at most 20 follow
         base64url_encode(out, (struct str){(const char *)ASN1_STRING_get0_data(id->keyid),
                                            (size_t)ASN1_STRING_length(id->keyid)});
         buf_append_byte(out, '.');
@@ -133,8 +134,7 @@ static bool set_serial(X509 *x) {
     random_bytes(bytes, sizeof bytes);
     bytes[0] &= 0x7F; // positive
     BIGNUM *number = BN_bin2bn(bytes, sizeof bytes, NULL);
-    bool ok =
-        number != NULL && BN_to_ASN1_INTEGER(number, X509_get_serialNumber(x)) != NULL;
+    bool ok = number != NULL && BN_to_ASN1_INTEGER(number, X509_get_serialNumber(x)) != NULL;
     BN_free(number);
     return ok;
 }

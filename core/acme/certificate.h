@@ -9,10 +9,11 @@
 
 // What a certificate says.
 struct acme_certificate {
-    struct buf names;             // the hosts it is for, each ended by a NUL
+    struct buf names;              // the hosts it is for, each ended by a NUL
     int64_t not_before, not_after; // unix seconds
     bool self_signed;
-    struct buf renewal_id; // as RFC 9773 section 4.1 names it; empty: it has no key identifier of its authority
+    struct buf
+        renewal_id; // as RFC 9773 section 4.1 names it; empty: it has no key identifier of its authority
 };
 
 // The first certificate of a PEM text. INVALID_ARGUMENT: it holds none.

@@ -8,7 +8,7 @@
 
 struct acme_door {
     struct challenges *challenges; // borrowed, as all of this
-    const struct str *hosts;       // where redirects may lead; the first is the place for everybody else
+    const struct str *hosts; // where redirects may lead; the first is the place for everybody else
     size_t host_count;
     unsigned port; // of the door that speaks TLS
 };

@@ -33,7 +33,8 @@ EVP_PKEY *acme_key_new(struct err *err) {
 int acme_key_put_pem(EVP_PKEY *key, struct buf *out) {
     BIO *bio = BIO_new(BIO_s_secmem());
     char *p;
-    bool ok = bio != NULL && PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) == 1;
+    bool ok =
+        bio != NULL && PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) == 1;
     if (ok) {
         long n = BIO_get_mem_data(bio, &p);
         buf_append(out, p, (size_t)n);

@@ -84,7 +84,8 @@ static int open_certificate(struct acme_store *s, const struct str *names, size_
     if (error != 0 && error != ENOENT)
         return err_set(err, STATUS_UNAVAILABLE, "%s cannot be read: %s", s->file, strerror(error));
     if (error == 0 && !good)
-        log_printf(LOG_ERROR, "server", "the certificate that was stored is not used: %s", why.text);
+        log_printf(LOG_ERROR, "server", "the certificate that was stored is not used: %s",
+                   why.text);
     if (!good && stand_in(s, names, count, err) < 0) return -(int)err->code;
     if (s->current.self_signed)
         log_printf(LOG_WARN, "server",
@@ -138,8 +139,8 @@ void acme_store_close(struct acme_store *s) {
 
 // ---- orders
 
-int acme_store_order(struct acme_store *s, const struct str *names, size_t count, struct buf *request,
-                     struct err *err) {
+int acme_store_order(struct acme_store *s, const struct str *names, size_t count,
+                     struct buf *request, struct err *err) {
     struct buf kept = {0};
     EVP_PKEY *key = acme_key_new(err);
     for (size_t i = 0; i < count; i++) {
@@ -181,7 +182,8 @@ static int check_chain(struct acme_store *s, struct str chain, struct err *err) 
     const char *all = buf_p(&s->pending_names);
     for (size_t at = 0; rc == 0 && at < s->pending_names.n; at += strlen(all + at) + 1) {
         if (X509_check_host(x, all + at, 0, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, NULL) != 1)
-            rc = err_set(err, STATUS_FAILED_PRECONDITION, "the certificate is not for %.200s", all + at);
+            rc = err_set(err, STATUS_FAILED_PRECONDITION, "the certificate is not for %.200s",
+                         all + at);
     }
     X509_free(x);
     ERR_clear_error();

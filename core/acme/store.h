@@ -13,9 +13,9 @@
 struct acme_store {
     pthread_mutex_t lock; // of all below but `account` and `file`, which do not change
     EVP_PKEY *account;
-    char *file;        // of the certificate
-    EVP_PKEY *pending; // of the certificate that is being ordered; NULL: none
-    struct buf pending_names; // each ended by a NUL
+    char *file;                      // of the certificate
+    EVP_PKEY *pending;               // of the certificate that is being ordered; NULL: none
+    struct buf pending_names;        // each ended by a NUL
     struct acme_certificate current; // what the file holds
 };
 
@@ -26,8 +26,8 @@ int acme_store_open(struct acme_store *s, const char *data, const struct str *na
 void acme_store_close(struct acme_store *s);
 
 // A new key and the request for a certificate of these names (PKCS #10, DER), in place of an earlier one.
-int acme_store_order(struct acme_store *s, const struct str *names, size_t count, struct buf *request,
-                     struct err *err);
+int acme_store_order(struct acme_store *s, const struct str *names, size_t count,
+                     struct buf *request, struct err *err);
 // The chain (PEM) that came of the last order takes the file's place. FAILED_PRECONDITION: nothing is ordered, or it is not what
 // was. Blocking.
 int acme_store_install(struct acme_store *s, struct str chain, struct err *err);

@@ -106,7 +106,8 @@ static int add_headers(struct fetch_run *run, struct err *err) {
     const struct fetch_request *r = run->request;
     int rc = add_line(run, "Expect:");
     if (rc == 0 && r->body.n > 0) rc = add_line(run, "Content-Type:");
-    for (size_t i = 0; rc == 0 && i < r->header_count; i++) rc = add_header(run, &r->headers[i], err);
+    for (size_t i = 0; rc == 0 && i < r->header_count; i++)
+        rc = add_header(run, &r->headers[i], err);
     if (rc == 0) run->curl->setopt(run->easy, CURLOPT_HTTPHEADER, run->head);
     return rc;
 }
@@ -198,11 +199,14 @@ void fetch_run_delete(struct fetch_run *run) {
 // ---- the end
 
 static enum status status_of(const struct fetch_run *run, CURLcode result) {
+    long sent = 0;
+    run->curl->getinfo(run->easy, CURLINFO_REQUEST_SIZE, &sent);
     if (run->text.failed || run->body.failed) return STATUS_RESOURCE_EXHAUSTED;
     if (run->too_long) return STATUS_RESOURCE_EXHAUSTED;
     switch (result) {
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL: return STATUS_INVALID_ARGUMENT;
+    case CURLE_UNSUPPORTED_PROTOCOL: // our caller's URL, or what a server has answered
+        return sent > 0 ? STATUS_UNAVAILABLE : STATUS_INVALID_ARGUMENT;
     case CURLE_OPERATION_TIMEDOUT: return STATUS_DEADLINE_EXCEEDED;
     case CURLE_OUT_OF_MEMORY: return STATUS_RESOURCE_EXHAUSTED;
     case CURLE_COULDNT_CONNECT: return run->refused ? STATUS_PERMISSION_DENIED : STATUS_UNAVAILABLE;

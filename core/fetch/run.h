@@ -20,9 +20,9 @@ struct fetch_run {
     struct fetch_header headers[FETCH_HEADERS];
     size_t header_count;
     struct buf body;
-    bool too_long;            // the answer is
-    bool refused;             // the last address, by may_connect
-    char url[2048];           // whose answer it is
+    bool too_long;               // the answer is
+    bool refused;                // the last address, by may_connect
+    char url[2048];              // whose answer it is
     char fault[CURL_ERROR_SIZE]; // in libcurl's words
 };
 

@@ -51,9 +51,9 @@ static struct challenge **find(struct challenges *c, struct str key, bool of_tex
     struct challenge **at = &c->list;
     for (; *at != NULL; at = &(*at)->next) {
         struct str name = buf_str(&(*at)->name);
-        if ((*at)->cert == NULL ? of_text && str_equal(name, key)
-                                : !of_text && name.n == key.n &&
-                                      strncasecmp(name.p, key.p, key.n) == 0)
+        if ((*at)->cert == NULL
+                ? of_text && str_equal(name, key)
+                : !of_text && name.n == key.n && strncasecmp(name.p, key.p, key.n) == 0)
             break;
     }
     return at;

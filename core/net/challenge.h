@@ -17,13 +17,15 @@
 
 struct challenges;
 
-struct challenges *challenges_new(void); // NULL: out of memory
+struct challenges *challenges_new(void);      // NULL: out of memory
 void challenges_delete(struct challenges *c); // accepts NULL
 
 // Both take the place of an earlier one of the same key. 0; -STATUS_RESOURCE_EXHAUSTED: memory, or CHALLENGES_MAX are there.
 int challenges_put_text(struct challenges *c, struct str token, struct str text);
-int challenges_put_certificate(struct challenges *c, struct str name, X509 *cert, EVP_PKEY *key); // holds them
-void challenges_remove(struct challenges *c, struct str key); // a token or a name; nothing when it is not there
+int challenges_put_certificate(struct challenges *c, struct str name, X509 *cert,
+                               EVP_PKEY *key); // holds them
+void challenges_remove(struct challenges *c,
+                       struct str key); // a token or a name; nothing when it is not there
 
 bool challenges_text(struct challenges *c, struct str token, struct buf *out); // false: not there
 // A connection's own certificate is that of the name. Names in any case. False: not there.

@@ -13,8 +13,8 @@ static bool offers_only_acme(SSL *ssl) {
                                 "acme-tls/1";
     const unsigned char *p;
     size_t n;
-    return SSL_client_hello_get0_ext(
-               ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &p, &n) == 1 &&
+    return SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &p,
+                                     &n) == 1 &&
            n == sizeof OFFER - 1 && memcmp(p, OFFER, n) == 0;
 }
 
@@ -34,7 +34,8 @@ int tls_challenge_hello(SSL *ssl, int *alert, void *challenges) {
     if (!offers_only_acme(ssl) || !challenges_use_certificate(challenges, named_host(ssl), ssl))
         return SSL_CLIENT_HELLO_SUCCESS;
     SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
-    SSL_set_options(ssl, SSL_OP_NO_TICKET); // neither taken, which would hide the certificate, nor given
+    SSL_set_options(ssl,
+                    SSL_OP_NO_TICKET); // neither taken, which would hide the certificate, nor given
     tls_answers_challenge(SSL_get_app_data(ssl));
     return SSL_CLIENT_HELLO_SUCCESS;
 }
