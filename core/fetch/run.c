@@ -59,7 +59,7 @@ static size_t on_header(char *line, size_t one, size_t n, void *user) {
 static curl_socket_t on_connect(void *user, curlsocktype purpose, struct curl_sockaddr *address) {
     struct fetch_run *run = user;
     (void)purpose;
-    run->refused = !run->request->may_connect(&address->addr);
+    run->refused = run->request->may_connect != NULL && !run->request->may_connect(&address->addr);
     if (run->refused) return CURL_SOCKET_BAD;
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
@@ -160,7 +160,6 @@ static void set_rules(struct fetch_run *run) {
     run->curl->setopt(run->easy, CURLOPT_WRITEDATA, run);
     run->curl->setopt(run->easy, CURLOPT_HEADERFUNCTION, on_header);
     run->curl->setopt(run->easy, CURLOPT_HEADERDATA, run);
-    if (r->may_connect == NULL) return;
     run->curl->setopt(run->easy, CURLOPT_OPENSOCKETFUNCTION, on_connect);
     run->curl->setopt(run->easy, CURLOPT_OPENSOCKETDATA, run);
 }

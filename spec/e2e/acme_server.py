@@ -96,6 +96,7 @@ class AcmeServer:
         self.processing = 0  # looks until an order is done
         self.limited = []  # Retry-After of the next orders that are refused
         self.window = None  # (from, to) of renewalInfo, unix seconds
+        self.odd = {}  # path -> (status, headers, body) of its next answer
         self.replaced = []  # what orders say they take the place of
         own = self.authority.issue("/CN=directory")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -103,7 +104,7 @@ class AcmeServer:
         acme = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+            protocol_version, wbufsize, disable_nagle_algorithm = "HTTP/1.1", 65536, True
 
             def do_HEAD(self):
                 acme.handle(self)
@@ -137,8 +138,9 @@ class AcmeServer:
         body = request.rfile.read(length)
         self.requests.append((request.command, request.path))
         with self.lock:
+            odd = self.odd.pop("/" + request.path.split("/")[1], None)
             try:
-                status, headers, answer = self.route(request, body)
+                status, headers, answer = odd or self.route(request, body)
             except Problem as problem:
                 status, answer = problem.status, problem.body
                 headers = {"content-type": "application/problem+json", **problem.headers}
@@ -146,12 +148,15 @@ class AcmeServer:
                     self.violations.append(problem.body["detail"])
         data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         request.send_response(status)
-        for name, value in {"content-type": "application/json", "replay-nonce": self.new_nonce(), **headers}.items():
-            request.send_header(name, str(value))
+        nonce = self.new_nonce() if request.command == "POST" or request.path == "/nonce" else None
+        for name, value in {"content-type": "application/json", "replay-nonce": nonce, **headers}.items():
+            if value is not None:
+                request.send_header(name, str(value))
         request.send_header("content-length", str(len(data)))
         request.end_headers()
         if request.command != "HEAD":
             request.wfile.write(data)
+        request.wfile.flush()
 
     def new_nonce(self):
         nonce = secrets.token_urlsafe(12)
@@ -177,7 +182,10 @@ class AcmeServer:
         if request.command != "POST":
             raise Problem(405, "malformed", f"{request.command} {request.path}")
         account, payload = self.verify(request, body)
-        return getattr(self, "do_" + kind)(account, payload, *([rest] if rest else []))
+        do = getattr(self, "do_" + kind, None)
+        if do is None:
+            raise Problem(404, "malformed", f"no {request.path}")
+        return do(account, payload, *([rest] if rest else []))
 
     # ---- signatures: RFC 8555 section 6.2
 

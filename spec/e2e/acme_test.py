@@ -6,6 +6,7 @@ import email.utils
 import http.client
 import json
 import re
+import shutil
 import socket
 import ssl
 import stat
@@ -13,11 +14,54 @@ import time
 
 import grpc
 import harness
-from acme_server import AcmeServer, alpn_certificate
+from acme_server import AcmeServer, alpn_certificate, rebase64
 from certificates import Authority
 from harness import EXAMPLES, SLOW, Server
 
 pb, rpc = harness.stubs(harness.ROOT / "proto/mica/acme/v1/acme.proto")
+
+# What the pieces say that need neither a server nor an authority: they are run as a service of their own.
+PIECES = harness.ROOT / "services/platform/acme"
+PIECES_PROTO = """syntax = "proto3";
+package pieces;
+service Pieces { rpc Call(Empty) returns (Answer); }
+message Empty {}
+message Answer { string json = 1; }
+"""
+PIECES_MAIN = """local mica = require "mica"
+local jose, schedule, authority = require "jose", require "schedule", require "authority"
+local Pieces = {}
+function Pieces.Call()
+  local signed
+  local rsa = { e = "AQAB", kty = "RSA", n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc"
+    .. "_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7"
+    .. "d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awap"
+    .. "JzKnqDKgw" }
+  local input = { jose.input('{"alg":"ES256"}', '{"iss":"joe",\\r\\n "exp":1300819380,\\r\\n "http://example.com/is_root":true}') }
+  local message = jose.sign({ url = "u", alg = "ES256" }, "", function(bytes) signed = bytes return "\\255\\254" end)
+  local year = { not_before = 0, not_after = 900 }
+  local refused, unreachable = mica.errors.failed_precondition "x", mica.errors.unavailable "x"
+  local limited = mica.errors.resource_exhausted "x"
+  limited.retry_after = 100
+  return { json = mica.json.encode {
+    thumbprint = jose.thumbprint(rsa), input = input, message = mica.json.decode(message), signed = signed,
+    renewal = { schedule.renewal(year, 0), schedule.renewal(year, 1) },
+    suggested = { schedule.suggested({ from = 100, to = 200 }, year, 0.5), schedule.suggested({ from = 2000, to = 3000 }, year, 0) },
+    pauses = {
+      schedule.pause(1, unreachable, 0, 0.5), schedule.pause(3, unreachable, 0, 0.5), schedule.pause(100, unreachable, 0, 0.5),
+      schedule.pause(1, refused, 0, 0), schedule.pause(2, refused, 0, 1), schedule.pause(100, refused, 0, 0.5),
+      schedule.pause(1, refused, 40, 0.5), schedule.pause(1, refused, 1, 0.5), schedule.pause(9, limited, 40, 1),
+    },
+    retry_after = {
+      authority.retry_after("17", 0), authority.retry_after("Thu, 01 Jan 1970 00:01:40 GMT", 40),
+      authority.retry_after("Thu, 01 Jan 1970 00:01:40 GMT", 400),
+      authority.retry_after("Thu, 32 Jan 1970 00:01:40 GMT", 0) or "none", authority.retry_after("-1", 0) or "none",
+      authority.retry_after("9999999999", 0) or "none", authority.retry_after(nil, 0) or "none",
+    },
+  } }
+end
+return mica.service { handlers = { Pieces = Pieces }, public = true }
+"""
 
 ONE, TWO = "one.example.test", "two.example.test"
 ISSUED = "a certificate has been issued"
@@ -129,7 +173,7 @@ class Acme(harness.Case):
         self.acme.close()
         server.start()
         self.assertEqual(self.serial(server), leaf.serial_number)
-        self.assertEqual(self.status(server)["state"], "valid")
+        self.assertEqual(self.call(server, "Read").state, "valid")
         self.assertNotRegex(server.log(), "self-signed|ordered")
 
     def test_tls_alpn_01(self):
@@ -146,16 +190,16 @@ class Acme(harness.Case):
             self.issued(server)
             with self.assertRaises(ssl.SSLError):
                 alpn_certificate(port, ONE)  # taken back
-            state = self.status(server)
-            self.assertEqual((state["state"], state["challenge"], state["error"]), ("valid", "tls-alpn-01", ""))
-            self.assertEqual(sorted(state["names"]), [ONE, TWO])
+            state = self.call(server, "Read")
+            self.assertEqual((state.state, state.challenge, state.error), ("valid", "tls-alpn-01", ""))
+            self.assertEqual(sorted(state.names), [ONE, TWO])
 
-    def status(self, server):
-        """What Acme.Read tells."""
-        credentials = grpc.ssl_channel_credentials(self.acme.issuer.root_file.read_bytes())
+    def call(self, server, method, trusted=None, timeout=10 * SLOW):
+        """An endpoint of the platform's service, over a connection that trusts the issuer, or the certificate given."""
+        credentials = grpc.ssl_channel_credentials(trusted or self.acme.issuer.root_file.read_bytes())
+        request = {"Read": pb.ReadRequest, "Renew": pb.RenewRequest}[method]()
         with grpc.secure_channel(server.proxy, credentials, [("grpc.ssl_target_name_override", ONE)]) as channel:
-            answer = rpc.AcmeStub(channel).Read(pb.ReadRequest(), timeout=10 * SLOW)
-        return {field.name: getattr(answer, field.name) for field in answer.DESCRIPTOR.fields}
+            return getattr(rpc.AcmeStub(channel), method)(request, timeout=timeout)
 
     def test_renewal(self):
         self.acme.life = 4
@@ -206,6 +250,63 @@ class Acme(harness.Case):
             time.sleep(0.2 * SLOW)  # it would have been asked before the server was ready
             self.assertEqual(len(self.acme.requests), before)
 
+    def test_odd_answers(self):
+        """An authority that speaks no ACME, or not well: one line each, and nothing breaks. Each is asked for by Renew."""
+        def problem(kind, detail, **more):
+            return {"type": "urn:ietf:params:acme:error:" + kind, "detail": detail, **more}
+
+        def authorization(**changes):
+            return {"status": "pending", "identifier": {"type": "dns", "value": ONE}, "challenges": [], **changes}
+
+        stranger = AcmeServer()
+        other = stranger.issuer.issue(stranger.issuer.key.public_key(), [ONE], 3600)[1]
+        stranger.close()
+        def directory(url):
+            return {name: url for name in ("newNonce", "newAccount", "newOrder")}
+
+        cases = [
+            ("/directory", 200, {}, b"<html>", "answers with something else than JSON"),
+            ("/directory", 404, {}, b"", "the authority refuses: it answers with status 404"),
+            ("/directory", 302, {"location": "/directory"}, b"", "it answers with status 302"),
+            ("/directory", 200, {}, [1, 2], "is no directory of ACME: it names no newAccount"),
+            ("/directory", 200, {}, directory("file:///etc/passwd"), "a place that is no https:// address: file:///etc/passwd"),
+            ("/directory", 200, {}, directory("https://localhost/x"), "leads to this machine or its link"),
+            ("/directory", 200, {}, b" " * 2000000, "longer than it may be"),
+            ("/directory", 200, {}, b"[" * 500000, "something else than JSON"),
+            ("/nonce", 200, {"replay-nonce": None}, b"", "gives no nonces"),
+            ("/account", 403, {}, problem("externalAccountRequired", "no\nbinding"), r"no binding \(externalAccountRequired\)"),
+            ("/account", 200, {}, {}, "does not name the account"),
+            ("/order", 503, {"retry-after": "120"}, b"down", "status 503; tried again in 2"),
+            ("/order", 201, {}, {"status": "pending"}, "the authority's order is not complete"),
+            ("/order", 400, {}, problem("rejectedIdentifier", "no", subproblems=[
+                {"identifier": {"value": ONE}, "detail": "on a list"}]), f"no \\(rejectedIdentifier\\); {ONE}: on a list"),
+            ("/authorization", 200, {}, authorization(identifier=None), "an authorization without a name"),
+            ("/authorization", 200, {}, authorization(), f"does not offer tls-alpn-01 for {ONE}"),
+            ("/authorization", 200, {}, authorization(challenges=[
+                {"type": "tls-alpn-01", "url": self.acme.url + "/gone", "token": "x"}]), "the authority refuses"),
+            ("/certificate", 200, {}, b"no certificate", "there is no certificate in PEM form"),
+            ("/certificate", 200, {}, other, "the certificate is for another key"),
+        ]
+        path, *answer, text = cases[0]
+        self.acme.odd[path] = tuple(answer)
+        with self.server() as server:
+            self.acme.tls_port = int(server.api.rsplit(":", 1)[1])
+            self.assertTrue(server.wait_log("no certificate: .*" + text), server.log())
+            own = (server.data / "acme/certificate.pem").read_bytes()
+            for path, *answer, text in cases[1:]:
+                with self.subTest(path=path, text=text):
+                    self.acme.odd[path] = tuple(answer)
+                    error = self.assert_rpc_error(grpc.StatusCode.FAILED_PRECONDITION, self.call, server, "Renew", own)
+                    self.assertRegex(error.details(), "no certificate: .*" + text.split(";")[0])
+                    self.assertRegex(server.log(), text)
+            state = self.call(server, "Read", own)
+            self.assertEqual((state.state, state.self_signed, state.failures), ("failing", True, len(cases)))
+            state = self.call(server, "Renew", own)
+            self.assertEqual((state.state, state.self_signed, state.failures, state.error), ("valid", False, 0, ""))
+            self.assertEqual(self.serial(server), self.acme.issued[-1].serial_number)
+        self.assertEqual(self.acme.violations, ["no /gone"])
+        self.acme.violations.clear()
+
     def test_unreachable(self):
         trusted = self.acme.authority.cert
         self.acme.authority.cert = Authority("stranger").cert
@@ -218,6 +319,24 @@ class Acme(harness.Case):
         with self.server() as server:
             line = server.wait_log("no certificate: .*").group(0)
             self.assertRegex(line, r"/directory: .*(refused|connect).*; tried again in \d seconds")
+
+    def test_pieces(self):
+        folder = harness.write_service(harness.work_folder("services"), "pieces", PIECES_PROTO, PIECES_MAIN)
+        for name in ("jose", "schedule", "authority"):
+            shutil.copy(PIECES / f"{name}.lua", folder)
+        with Server([folder]) as server:
+            got = json.loads(server.post("/pieces").json["json"])
+        # RFC 7638 section 3.1, RFC 7515 A.3
+        self.assertEqual(got["thumbprint"], "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs")
+        self.assertEqual(got["input"], ["eyJhbGciOiJFUzI1NiJ9", "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFt"
+                                        "cGxlLmNvbS9pc19yb290Ijp0cnVlfQ"])
+        protected = rebase64(b'{"alg":"ES256","url":"u"}')
+        self.assertEqual(got["message"], {"protected": protected, "payload": "", "signature": "__4"})
+        self.assertEqual(got["signed"], protected + ".")
+        self.assertEqual(got["renewal"], [600, 570])
+        self.assertEqual(got["suggested"], [150, 810])
+        self.assertEqual([round(pause, 6) for pause in got["pauses"]], [2, 8, 3600, 225, 750, 21600, 10, 1, 110])
+        self.assertEqual(got["retry_after"], [17, 60, 0, "none", "none", "none", "none"])
 
     def test_flags(self):
         def refused(text, *args):

@@ -103,12 +103,17 @@ end
 
 -- ---- requests
 
+local function host_of(url) return url:match "^https://([^/?#]+)" end
+
 function Authority:request(method, url, body, headers)
   headers = headers or {}
+  local host = host_of(url)
+  if not host then error(errors.unavailable("the authority names a place that is no https:// address: %s", clean(url)), 0) end
   if body then headers = { { name = "content-type", value = "application/jose+json" }, unpack(headers) } end
   local answer, err = mica.try(fetch.Send, {
-    method = method, url = url, headers = headers, body = body or "", timeout = TIMEOUT, ca = self.options.ca, redirects = 0,
-    ["local"] = true, -- the operator has named the directory
+    method = method, url = url, headers = headers, body = body or "", timeout = TIMEOUT, ca = self.options.ca,
+    -- The operator has named the directory; what the authority names may not lead into our own network.
+    ["local"] = host == host_of(self.options.directory),
   }, { timeout = TIMEOUT + 10 })
   if not answer then error(transport_fault(err, self.options), 0) end
   local found = {}
