@@ -115,13 +115,13 @@ class Acme(harness.Case):
         answer.begin()
         return answer.status, json.loads(answer.read())
 
-    def metric(self, server, name=ONE):
-        with self.secure(server, name) as connection:
+    def metric(self, server, name):
+        with self.secure(server) as connection:
             connection.sendall(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
             page = b""
             while part := connection.recv(65536):
                 page += part
-        return float(re.search(rb"^mica_tls_certificate_expires_in_seconds (\S+)", page, re.M).group(1))
+        return float(re.search(rf"^{re.escape(name)} (\S+)", page.decode(), re.M).group(1))
 
     # ---- what works
 
@@ -134,7 +134,8 @@ class Acme(harness.Case):
             for name in (ONE, TWO):
                 with self.secure(server, name) as connection:
                     self.assertEqual(self.hello(connection), (200, {"message": "Hello Ada"}))
-            self.assertAlmostEqual(self.metric(server), 3600, delta=60 * SLOW)
+            self.assertAlmostEqual(self.metric(server, "mica_tls_certificate_expires_in_seconds"), 3600, delta=60 * SLOW)
+            self.assertEqual(self.metric(server, 'acme_orders_total{namespace="",service="acme",result="issued"}'), 1)
             self.check_plain_door(port, server)
             self.check_files(server)
             self.assertEqual([path for method, path in self.acme.requests if path == "/order"], ["/order"])
@@ -303,6 +304,7 @@ class Acme(harness.Case):
             self.assertEqual((state.state, state.self_signed, state.failures), ("failing", True, len(cases)))
             state = self.call(server, "Renew", own)
             self.assertEqual((state.state, state.self_signed, state.failures, state.error), ("valid", False, 0, ""))
+            self.assertTrue(time.time() < state.next < state.not_after)
             self.assertEqual(self.serial(server), self.acme.issued[-1].serial_number)
         self.assertEqual(self.acme.violations, ["no /gone"])
         self.acme.violations.clear()

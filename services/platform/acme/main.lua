@@ -140,7 +140,7 @@ local function run_once(why)
   local ok, thrown = pcall(mica.timeout, ORDER_MOST, attempt, why)
   metrics.count("acme_orders", 1, { result = ok and "issued" or "failed" })
   if ok then
-    state.name, state.error, state.failures = "valid", "", 0
+    state.name, state.error, state.failures, state.next = "valid", "", 0, state.renewal
   else
     failed(as_error(thrown))
   end
