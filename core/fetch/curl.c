@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#define NAME "libcurl.so.4" // the ABI since 2006; curl_multi_wakeup came with 7.68
+#define NAME "libcurl.so.4" // the ABI since 2006; CURLOPT_QUICK_EXIT came with 7.87, and an older one ignores it
 
 static const struct {
     const char *name;

@@ -150,6 +150,7 @@ static void set_rules(struct fetch_run *run) {
     run->curl->setopt(run->easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
     run->curl->setopt(run->easy, CURLOPT_PROXY, "");
     run->curl->setopt(run->easy, CURLOPT_NOSIGNAL, 1L);
+    run->curl->setopt(run->easy, CURLOPT_QUICK_EXIT, 1L); // does not wait for a resolver
     run->curl->setopt(run->easy, CURLOPT_TIMEOUT_MS, (long)(r->timeout * 1e3) + 1);
     run->curl->setopt(run->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(connect * 1e3) + 1);
     run->curl->setopt(run->easy, CURLOPT_FOLLOWLOCATION, r->redirects > 0 ? 1L : 0L);

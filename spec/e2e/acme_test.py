@@ -43,14 +43,18 @@ function Pieces.Call()
   local refused, unreachable = mica.errors.failed_precondition "x", mica.errors.unavailable "x"
   local limited = mica.errors.resource_exhausted "x"
   limited.retry_after = 100
+  local at_once = mica.errors.unavailable "x"
+  at_once.retry_after = 0
   return { json = mica.json.encode {
     thumbprint = jose.thumbprint(rsa), input = input, message = mica.json.decode(message), signed = signed,
     renewal = { schedule.renewal(year, 0), schedule.renewal(year, 1) },
-    suggested = { schedule.suggested({ from = 100, to = 200 }, year, 0.5), schedule.suggested({ from = 2000, to = 3000 }, year, 0) },
+    suggested = { schedule.suggested({ from = 100, to = 200 }, 0.5), schedule.latest(year) },
     pauses = {
-      schedule.pause(1, unreachable, 0, 0.5), schedule.pause(3, unreachable, 0, 0.5), schedule.pause(100, unreachable, 0, 0.5),
-      schedule.pause(1, refused, 0, 0), schedule.pause(2, refused, 0, 1), schedule.pause(100, refused, 0, 0.5),
-      schedule.pause(1, refused, 40, 0.5), schedule.pause(1, refused, 1, 0.5), schedule.pause(9, limited, 40, 1),
+      schedule.pause(1, unreachable, nil, 0.5), schedule.pause(3, unreachable, nil, 0.5), schedule.pause(100, unreachable, nil, 0.5),
+      schedule.pause(1, refused, nil, 0), schedule.pause(2, refused, nil, 1), schedule.pause(100, refused, nil, 0.5),
+      schedule.pause(1, refused, { left = 40, life = 100 }, 0.5), schedule.pause(1, refused, { left = 40, life = 900 }, 0.5),
+      schedule.pause(50, refused, { left = 40, life = 9e6 }, 0.5), schedule.pause(1, refused, { left = 1, life = 4 }, 0.5),
+      schedule.pause(9, limited, { left = 40, life = 900 }, 1), schedule.pause(1, at_once, nil, 1), schedule.pause(9, at_once, nil, 1),
     },
     retry_after = {
       authority.retry_after("17", 0), authority.retry_after("Thu, 01 Jan 1970 00:01:40 GMT", 40),
@@ -213,13 +217,19 @@ class Acme(harness.Case):
                 self.assertEqual(self.hello(connection)[0], 200)  # goes on, beyond the end of its certificate
 
     def test_authority_says_when(self):
-        self.acme.window = (time.time() - 7200, time.time() - 3600)
         with self.server() as server:
             self.acme.tls_port = int(server.api.rsplit(":", 1)[1])
+            self.issued(server)
+            server.stop()
+            self.acme.tls_port, self.acme.window = None, (time.time() - 7200, time.time() - 3600)
+            server.start()
+            self.acme.tls_port = int(server.api.rsplit(":", 1)[1])
             self.assertTrue(server.wait_log("a certificate is ordered: it is time to renew"), server.log())
-            self.acme.window = (time.time() + 1000, time.time() + 2000)
-            self.issued(server, 2)
+            self.assertTrue(server.wait_log(ISSUED), server.log())
             self.assertEqual(len(self.acme.replaced), 1)
+            # It goes on saying so, of the new one as well: that is not believed at once.
+            time.sleep(0.2 * SLOW)
+            self.assertEqual(len(self.acme.issued), 2)
 
     # ---- what does not
 
@@ -233,11 +243,11 @@ class Acme(harness.Case):
             self.assertEqual(answer.issuer, answer.subject)
 
     def test_limited(self):
-        self.acme.limited = [email.utils.formatdate(time.time() + 2, usegmt=True)]
+        self.acme.limited = [email.utils.formatdate(time.time() + 1, usegmt=True)]
         with self.server() as server:
             self.acme.tls_port = int(server.api.rsplit(":", 1)[1])
             line = server.wait_log("no certificate: .*").group(0)
-            self.assertRegex(line, r"the authority refuses: too many new orders \(rateLimited\); tried again in [1-3] seconds")
+            self.assertRegex(line, r"the authority refuses: too many new orders \(rateLimited\); tried again in [12] seconds")
             self.issued(server)
 
     def test_limited_across_a_restart(self):
@@ -337,7 +347,7 @@ class Acme(harness.Case):
         self.assertEqual(got["signed"], protected + ".")
         self.assertEqual(got["renewal"], [600, 570])
         self.assertEqual(got["suggested"], [150, 810])
-        self.assertEqual([round(pause, 6) for pause in got["pauses"]], [2, 8, 3600, 225, 750, 21600, 10, 1, 110])
+        self.assertEqual([round(pause, 6) for pause in got["pauses"]], [2, 8, 3600, 225, 750, 21600, 10, 45, 300, 1, 110, 1, 60])
         self.assertEqual(got["retry_after"], [17, 60, 0, "none", "none", "none", "none"])
 
     def test_flags(self):

@@ -15,12 +15,19 @@ local acme, system = mica.native "acme", mica.native "system"
 
 local TABLE, KEY = "acme", "state"
 local ORDER_MOST = 1200 -- seconds that an order may take
+local SUGGESTED_AGAIN = 3600 -- seconds: a new certificate is not renewed earlier, whatever the authority suggests
 local LOOK_EVERY = 3600 -- seconds: the wall clock may be set, and a suggestion of the authority may have changed
 local ASK_EVERY = 6 * 3600 -- seconds: for that suggestion, where the authority does not say
 
 local options, certificate
 local kept = {} -- what stands in system.db: { directory =, again =, again_at = (the authority that wants it) }
-local state = { name = "valid", error = "", failures = 0, next = 0, suggested = nil, ask_at = 0, asked_for = "", rung = false }
+local state = {
+  name = "valid", error = "", failures = 0, next = 0, rung = false,
+  renewal = 0, -- by our own rule
+  suggested = nil, -- by the authority, for the certificate with the renewal id `asked_for`; to be asked again at `ask_at`
+  asked_for = "", ask_at = 0,
+  issued_at = 0, -- 0: before this start
+}
 local bell = mica.channel(1) -- rung to order now
 local waiting = {} -- channels of those who wait for the end of an order
 
@@ -77,7 +84,7 @@ local function ask_for_suggestion(now)
   local answer = ca:get(place .. "/" .. certificate.renewal_id)
   local window = type(answer.json.suggestedWindow) == "table" and answer.json.suggestedWindow or {}
   local suggestion = { from = time.parse(tostring(window.start)), to = time.parse(tostring(window["end"])) }
-  state.suggested = schedule.suggested(suggestion, certificate, luck())
+  state.suggested = math.max(schedule.suggested(suggestion, luck()), state.issued_at + SUGGESTED_AGAIN)
   if answer.retry_after then state.ask_at = now + math.max(60, math.min(answer.retry_after, 24 * 3600)) end
 end
 
@@ -86,13 +93,13 @@ local function due(now)
   if reason_now() then return now end
   local _, err = mica.try(ask_for_suggestion, now)
   if err then log.debug("the authority does not suggest when to renew: " .. err.message) end
-  return state.suggested or state.renewal
+  return math.min(state.suggested or state.renewal, schedule.latest(certificate))
 end
 
 -- ---- orders
 
-local function installed(now_served)
-  certificate = now_served
+local function installed(served, issued_at)
+  certificate, state.issued_at = served, issued_at
   state.renewal = schedule.renewal(certificate, luck())
 end
 
@@ -101,7 +108,7 @@ local function attempt(why)
   local ca = authority.new(options)
   local replaces = not certificate.self_signed and certificate.renewal_id ~= "" and certificate.renewal_id or nil
   local chain = order.run(ca, replaces)
-  installed(acme.Install { chain = chain })
+  installed(acme.Install { chain = chain }, time.now())
   keep { directory = options.directory, again = 0 }
   log.info("a certificate has been issued", {
     names = names_text(certificate.names), expires = time.format(certificate.not_after),
@@ -117,9 +124,10 @@ end
 local function failed(err)
   local now = time.now()
   local left = certificate.self_signed and 0 or certificate.not_after - now
+  local present = left > 0 and { left = left, life = certificate.not_after - certificate.not_before } or nil
   state.failures = state.failures + 1
   state.name, state.error = "failing", err.message
-  local pause = schedule.pause(state.failures, err, left, luck())
+  local pause = schedule.pause(state.failures, err, present, luck())
   state.next = now + pause
   if err.retry_after then keep { again = state.next, again_at = options.directory } end
   local level = (left <= 0 or state.failures > 2) and "error" or "warn"
@@ -176,7 +184,8 @@ end
 
 local function answer()
   return {
-    state = state.name == "valid" and reason_now() and "waiting" or state.name, hosts = options.hosts, names = certificate.names, self_signed = certificate.self_signed,
+    state = state.name == "valid" and reason_now() and "waiting" or state.name,
+    hosts = options.hosts, names = certificate.names, self_signed = certificate.self_signed,
     not_after = certificate.not_after, next = state.next, directory = options.directory,
     challenge = options.http ~= "" and "http-01" or "tls-alpn-01", error = state.error, failures = state.failures,
   }
@@ -205,7 +214,7 @@ return mica.service {
   on_start = function()
     options = acme.Options {}
     load_kept()
-    installed(acme.Certificate {})
+    installed(acme.Certificate {}, 0)
     mica.spawn(run)
   end,
 }

@@ -25,11 +25,11 @@ local function await(ca, url, what, done)
     local answer = ca:post(url, "")
     local body = answer.json or error(errors.unavailable("%s: the authority's answer is no JSON", what), 0)
     if done(body.status) then return body end
-    local wait = answer.retry_after and math.min(answer.retry_after, 60) or pause
+    local wait = math.max(math.min(answer.retry_after or 0, 60), pause)
     if time.now() + wait > until_ then
       error(errors.deadline_exceeded("%s is still %s after %d seconds", what, tostring(body.status), PATIENCE), 0)
     end
-    mica.sleep(math.max(wait, FIRST_LOOK))
+    mica.sleep(wait)
     pause = math.min(pause * 2, MOST_LOOK)
   end
 end

@@ -18,24 +18,33 @@ function schedule.renewal(certificate, luck)
   return certificate.not_after - life / 3 - luck * life / 30
 end
 
--- A moment of the window that the authority suggests (RFC 9773 section 4.2), but not so late that a failure would be fatal.
+-- A moment of the window that the authority suggests (RFC 9773 section 4.2).
 ---@param window { from: number, to: number }
 ---@return number unix seconds
-function schedule.suggested(window, certificate, luck)
-  local life = certificate.not_after - certificate.not_before
-  return math.min(window.from + luck * (window.to - window.from), certificate.not_after - life / 10)
+function schedule.suggested(window, luck)
+  return window.from + luck * (window.to - window.from)
 end
 
--- Seconds until an order is tried again. `left`: that the present certificate is still good for; 0: there is none that is.
+-- When a renewal is due whatever is suggested: a tenth of the life before the end, for there may be failures.
+---@return number unix seconds
+function schedule.latest(certificate)
+  return certificate.not_after - (certificate.not_after - certificate.not_before) / 10
+end
+
+-- Seconds until an order is tried again. `present`: the certificate that is good for `left` more seconds, and could run out
+-- meanwhile; nil: there is none that is.
 ---@param failures number one after the other, this one included
 ---@param err mica.Error
+---@param present { left: number, life: number }?
 ---@return number
-function schedule.pause(failures, err, left, luck)
-  if err.retry_after then return math.min(err.retry_after * (1 + luck / 10), 7 * DAY) end
+function schedule.pause(failures, err, present, luck)
+  if err.retry_after then -- which may be 0
+    return math.min(math.max(err.retry_after * (1 + luck / 10), math.min(2 ^ (failures - 1), 60)), 7 * DAY)
+  end
   local unreachable = err.code == "UNAVAILABLE" or err.code == "DEADLINE_EXCEEDED"
   local first, most = unpack(unreachable and UNREACHABLE or REFUSED)
   local pause = math.min(first * 2 ^ math.min(failures - 1, 30), most) * (0.75 + luck / 2)
-  if left > 0 then pause = math.min(pause, math.max(1, left / 4)) end
+  if present then pause = math.min(pause, math.max(present.left / 4, math.min(first, present.life / 20), 1)) end
   return pause
 end
 
