@@ -178,6 +178,9 @@ static int check_chain(struct acme_store *s, struct str chain, struct err *err) 
         rc = err_set(err, STATUS_FAILED_PRECONDITION, "there is no certificate in PEM form");
     } else if (X509_check_private_key(x, s->pending) != 1) {
         rc = err_set(err, STATUS_FAILED_PRECONDITION, "the certificate is for another key");
+    } else if (X509_cmp_current_time(X509_get0_notAfter(x)) < 0) {
+        rc = err_set(err, STATUS_FAILED_PRECONDITION,
+                     "the certificate has expired already: look at the clock of this machine");
     }
     const char *all = buf_p(&s->pending_names);
     for (size_t at = 0; rc == 0 && at < s->pending_names.n; at += strlen(all + at) + 1) {

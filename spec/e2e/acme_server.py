@@ -8,6 +8,7 @@ that the test gives.
 
 import base64
 import datetime
+import functools
 import hashlib
 import http.client
 import http.server
@@ -80,11 +81,18 @@ class Issuer:
         return leaf, self.pem(leaf) + self.pem(self.certificate)
 
 
+@functools.lru_cache(maxsize=None)
+def identities():
+    """Made once: the issuer, the authority of the directory's own TLS, and the directory's certificate."""
+    authority = Authority("directory's authority")
+    return Issuer(), authority, authority.issue("/CN=directory")
+
+
 class AcmeServer:
     def __init__(self):
         self.lock = threading.RLock()
-        self.issuer = Issuer()
-        self.authority = Authority("directory's authority")
+        self.issuer, authority, own = identities()
+        self.ca = authority.cert  # who vouches for the directory
         self.violations, self.requests = [], []
         self.nonces, self.accounts, self.orders, self.authorizations, self.certificates = set(), {}, {}, {}, {}
         self.issued = []  # leaf certificates
@@ -98,7 +106,6 @@ class AcmeServer:
         self.window = None  # (from, to) of renewalInfo, unix seconds
         self.odd = {}  # path -> (status, headers, body) of its next answer
         self.replaced = []  # what orders say they take the place of
-        own = self.authority.issue("/CN=directory")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(own.cert, own.key)
         acme = self
@@ -128,7 +135,7 @@ class AcmeServer:
     def arguments(self, *hosts):
         """What `mica server` is told."""
         names = [argument for host in hosts for argument in ("--acme-host", host)]
-        return names + ["--acme-agree", "--acme-directory", self.url + "/directory", "--acme-ca", str(self.authority.cert),
+        return names + ["--acme-agree", "--acme-directory", self.url + "/directory", "--acme-ca", str(self.ca),
                         "--acme-email", "ops@example.test"]
 
     # ---- HTTP

@@ -109,7 +109,7 @@ class Acme(harness.Case):
         """Waits until that many certificates have been issued: the last, which new connections get."""
         pattern = "(?s)" + ".*".join([ISSUED] * count)
         self.assertTrue(server.wait_log(pattern, seconds), server.log())
-        leaf = self.acme.issued[count - 1]
+        leaf = self.acme.issued[-1]
         self.assertEqual(self.serial(server), leaf.serial_number)
         return leaf
 
@@ -199,6 +199,17 @@ class Acme(harness.Case):
             self.assertEqual((state.state, state.challenge, state.error), ("valid", "tls-alpn-01", ""))
             self.assertEqual(sorted(state.names), [ONE, TWO])
 
+            # Other names than those of the certificate that is stored: it is served until there is one for all of them.
+            server.stop()
+            self.acme.tls_port = None
+            server.command += ["--acme-host", "three.example.test"]
+            server.start()
+            self.assertEqual(self.serial(server), self.acme.issued[0].serial_number)
+            self.assertRegex(server.log(), f"a certificate is ordered: the present one is for {ONE}, {TWO}")
+            self.acme.tls_port = int(server.api.rsplit(":", 1)[1])
+            self.issued(server, 1)
+            self.secure(server, "three.example.test").close()
+
     def call(self, server, method, trusted=None, timeout=10 * SLOW):
         """An endpoint of the platform's service, over a connection that trusts the issuer, or the certificate given."""
         credentials = grpc.ssl_channel_credentials(trusted or self.acme.issuer.root_file.read_bytes())
@@ -269,9 +280,7 @@ class Acme(harness.Case):
         def authorization(**changes):
             return {"status": "pending", "identifier": {"type": "dns", "value": ONE}, "challenges": [], **changes}
 
-        stranger = AcmeServer()
-        other = stranger.issuer.issue(stranger.issuer.key.public_key(), [ONE], 3600)[1]
-        stranger.close()
+        other = self.acme.issuer.issue(self.acme.issuer.key.public_key(), [ONE], 3600)[1]
         def directory(url):
             return {name: url for name in ("newNonce", "newAccount", "newOrder")}
 
@@ -320,13 +329,12 @@ class Acme(harness.Case):
         self.acme.violations.clear()
 
     def test_unreachable(self):
-        trusted = self.acme.authority.cert
-        self.acme.authority.cert = Authority("stranger").cert
+        trusted, self.acme.ca = self.acme.ca, Authority("stranger").cert
         with self.server() as server:
             line = server.wait_log("no certificate: .*").group(0)
             self.assertRegex(line, r"(?i)certificate.*look at what --acme-ca names; tried again in \d seconds")
         self.assertEqual(self.acme.requests, [])
-        self.acme.authority.cert = trusted
+        self.acme.ca = trusted
         self.acme.close()
         with self.server() as server:
             line = server.wait_log("no certificate: .*").group(0)

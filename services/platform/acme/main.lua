@@ -15,12 +15,14 @@ local acme, system = mica.native "acme", mica.native "system"
 
 local TABLE, KEY = "acme", "state"
 local ORDER_MOST = 1200 -- seconds that an order may take
-local SUGGESTED_AGAIN = 3600 -- seconds: a new certificate is not renewed earlier, whatever the authority suggests
+-- Seconds: a new certificate is not renewed earlier, whatever the authority suggests and the clock of this machine says. Of short
+-- lives a third.
+local RENEWED_AGAIN = 3600
 local LOOK_EVERY = 3600 -- seconds: the wall clock may be set, and a suggestion of the authority may have changed
 local ASK_EVERY = 6 * 3600 -- seconds: for that suggestion, where the authority does not say
 
 local options, certificate
-local kept = {} -- what stands in system.db: { directory =, again =, again_at = (the authority that wants it) }
+local kept = {} -- what stands in system.db: { directory =, hosts =, again =, again_at = (the authority that wants it) }
 local state = {
   name = "valid", error = "", failures = 0, next = 0, rung = false,
   renewal = 0, -- by our own rule
@@ -56,20 +58,16 @@ end
 
 local function names_text(names) return table.concat(names, ", ") end
 
-local function same_names(a, b)
-  local set, count = {}, 0
-  for _, name in ipairs(a) do set[name:lower()] = true end
-  for _, name in ipairs(b) do
-    if not set[name:lower()] then return false end
-    count = count + 1
-  end
-  return count == #a
+local function sorted_hosts()
+  local hosts = { unpack(options.hosts) }
+  table.sort(hosts)
+  return names_text(hosts)
 end
 
 -- Why the present certificate is not the one that was asked for; nil: it is.
 local function reason_now()
   if certificate.self_signed then return "there is none yet" end
-  if not same_names(certificate.names, options.hosts) then return "the present one is for " .. names_text(certificate.names) end
+  if kept.hosts ~= sorted_hosts() then return "the present one is for " .. names_text(certificate.names) end
   if kept.directory ~= options.directory then return "the present one is from another authority" end
 end
 
@@ -84,7 +82,7 @@ local function ask_for_suggestion(now)
   local answer = ca:get(place .. "/" .. certificate.renewal_id)
   local window = type(answer.json.suggestedWindow) == "table" and answer.json.suggestedWindow or {}
   local suggestion = { from = time.parse(tostring(window.start)), to = time.parse(tostring(window["end"])) }
-  state.suggested = math.max(schedule.suggested(suggestion, luck()), state.issued_at + SUGGESTED_AGAIN)
+  state.suggested = schedule.suggested(suggestion, luck())
   if answer.retry_after then state.ask_at = now + math.max(60, math.min(answer.retry_after, 24 * 3600)) end
 end
 
@@ -93,7 +91,9 @@ local function due(now)
   if reason_now() then return now end
   local _, err = mica.try(ask_for_suggestion, now)
   if err then log.debug("the authority does not suggest when to renew: " .. err.message) end
-  return math.min(state.suggested or state.renewal, schedule.latest(certificate))
+  local life = certificate.not_after - certificate.not_before
+  local when = math.min(state.suggested or state.renewal, schedule.latest(certificate))
+  return math.max(when, state.issued_at + math.min(RENEWED_AGAIN, life / 3))
 end
 
 -- ---- orders
@@ -109,7 +109,7 @@ local function attempt(why)
   local replaces = not certificate.self_signed and certificate.renewal_id ~= "" and certificate.renewal_id or nil
   local chain = order.run(ca, replaces)
   installed(acme.Install { chain = chain }, time.now())
-  keep { directory = options.directory, again = 0 }
+  keep { directory = options.directory, hosts = sorted_hosts(), again = 0 }
   log.info("a certificate has been issued", {
     names = names_text(certificate.names), expires = time.format(certificate.not_after),
   })

@@ -18,12 +18,12 @@ static int set_up(void **state) {
 }
 
 // What an authority makes of a request: a certificate for one or both of the names.
-static struct buf issued(const struct buf *request, size_t count) {
+static struct buf issued_for(const struct buf *request, size_t count, long seconds) {
     struct err err = {0};
     const unsigned char *p = (const unsigned char *)request->blob->p;
     X509_REQ *r = d2i_X509_REQ(NULL, &p, (long)request->n);
     EVP_PKEY *authority = acme_key_new(&err);
-    X509 *x = acme_self_signed(authority, names, count, 3600, NULL);
+    X509 *x = acme_self_signed(authority, names, count, seconds, NULL);
     X509_set_pubkey(x, X509_REQ_get0_pubkey(r));
     X509_NAME *issuer = X509_NAME_new();
     X509_NAME_add_entry_by_txt(issuer, "CN", MBSTRING_ASC, (const unsigned char *)"authority", -1,
@@ -42,6 +42,10 @@ static struct buf issued(const struct buf *request, size_t count) {
     EVP_PKEY_free(authority);
     X509_REQ_free(r);
     return out;
+}
+
+static struct buf issued(const struct buf *request, size_t count) {
+    return issued_for(request, count, 3600);
 }
 
 static void refused(struct acme_store *s, struct str chain, const char *text) {
@@ -79,9 +83,11 @@ static void test_order(void **state) {
     assert_int_equal(acme_store_order(&s, names, 2, &first, &err), 0);
     assert_int_equal(acme_store_order(&s, names, 2, &second, &err), 0);
     struct buf old = issued(&first, 2), half = issued(&second, 1), good = issued(&second, 2);
+    struct buf over = issued_for(&second, 2, -10);
     refused(&s, str_of("nonsense"), "no certificate in PEM form");
     refused(&s, buf_str(&old), "for another key");
     refused(&s, buf_str(&half), "not for b.example");
+    refused(&s, buf_str(&over), "has expired already");
     assert_true(s.current.self_signed);
     assert_int_equal(acme_store_install(&s, buf_str(&good), &err), 0);
     assert_false(s.current.self_signed);
@@ -103,6 +109,7 @@ static void test_order(void **state) {
     buf_free(&second);
     buf_free(&old);
     buf_free(&half);
+    buf_free(&over);
     buf_free(&good);
     buf_free(&text);
 }
