@@ -32,10 +32,23 @@ static int put_file(struct buf *out, EVP_PKEY *key, struct str chain) {
     return rc;
 }
 
-static int write_file(struct acme_store *s, EVP_PKEY *key, struct str chain, struct err *err) {
+// Can the doors serve it?
+static int check_file(const struct acme_store *s, struct str text, struct err *err) {
+    struct tls_options options = {
+        .server = true, .cert = {text, s->file}, .key = {text, s->file}, .ca.name = ""};
+    struct tls_context *context = tls_context_new(&options, err);
+    tls_context_drop(context);
+    if (context != NULL) return 0;
+    err->code = STATUS_FAILED_PRECONDITION;
+    return -STATUS_FAILED_PRECONDITION;
+}
+
+static int write_file(const struct acme_store *s, EVP_PKEY *key, struct str chain,
+                      struct err *err) {
     struct buf text = {0};
-    int rc = put_file(&text, key, chain);
-    rc = rc < 0 ? no_memory(err) : acme_file_write(s->file, buf_str(&text), err);
+    int rc = put_file(&text, key, chain) < 0 ? no_memory(err) : 0;
+    if (rc == 0) rc = check_file(s, buf_str(&text), err);
+    if (rc == 0) rc = acme_file_write(s->file, buf_str(&text), err);
     acme_file_wipe(&text);
     return rc;
 }
@@ -65,21 +78,13 @@ static int stand_in(struct acme_store *s, const struct str *names, size_t count,
     return rc;
 }
 
-// Can the doors serve it? Then it is the current one.
-static bool usable(struct acme_store *s, struct str text, struct err *err) {
-    struct tls_options options = {
-        .server = true, .cert = {text, s->file}, .key = {text, s->file}, .ca.name = ""};
-    struct tls_context *context = tls_context_new(&options, err);
-    tls_context_drop(context);
-    return context != NULL && acme_certificate_read(text, &s->current, err) == 0;
-}
-
 static int open_certificate(struct acme_store *s, const struct str *names, size_t count,
                             struct err *err) {
     struct buf text = {0};
     struct err why = {0};
     int error = acme_file_read(s->file, &text);
-    bool good = error == 0 && usable(s, buf_str(&text), &why);
+    bool good = error == 0 && check_file(s, buf_str(&text), &why) == 0 &&
+                acme_certificate_read(buf_str(&text), &s->current, &why) == 0;
     acme_file_wipe(&text);
     if (error != 0 && error != ENOENT)
         return err_set(err, STATUS_UNAVAILABLE, "%s cannot be read: %s", s->file, strerror(error));
@@ -195,18 +200,25 @@ static int check_chain(struct acme_store *s, struct str chain, struct err *err) 
 
 int acme_store_install(struct acme_store *s, struct str chain, struct err *err) {
     struct acme_certificate read = {0};
+    EVP_PKEY *key = NULL;
     pthread_mutex_lock(&s->lock);
     int rc = check_chain(s, chain, err);
+    if (rc == 0 && EVP_PKEY_up_ref(s->pending) == 1) key = s->pending;
+    pthread_mutex_unlock(&s->lock);
     if (rc == 0) rc = acme_certificate_read(chain, &read, err);
-    if (rc == 0) rc = write_file(s, s->pending, chain, err);
+    if (rc == 0) rc = write_file(s, key, chain, err); // not under the lock: who asks does not wait
+    pthread_mutex_lock(&s->lock);
     if (rc == 0) {
-        acme_certificate_free(&s->current);
+        struct acme_certificate old = s->current;
         s->current = read;
-        EVP_PKEY_free(s->pending);
-        s->pending = NULL;
-    } else {
-        acme_certificate_free(&read);
+        read = old;
+        if (s->pending == key) {
+            EVP_PKEY_free(s->pending);
+            s->pending = NULL;
+        }
     }
     pthread_mutex_unlock(&s->lock);
+    acme_certificate_free(&read);
+    EVP_PKEY_free(key);
     return rc;
 }

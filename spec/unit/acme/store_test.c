@@ -88,6 +88,10 @@ static void test_order(void **state) {
     refused(&s, buf_str(&old), "for another key");
     refused(&s, buf_str(&half), "not for b.example");
     refused(&s, buf_str(&over), "has expired already");
+    struct buf broken = {0}; // what comes after the certificate is
+    buf_append_str(&broken, buf_str(&good));
+    buf_append_text(&broken, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    refused(&s, buf_str(&broken), "holds a broken certificate");
     assert_true(s.current.self_signed);
     assert_int_equal(acme_store_install(&s, buf_str(&good), &err), 0);
     assert_false(s.current.self_signed);
@@ -110,6 +114,7 @@ static void test_order(void **state) {
     buf_free(&old);
     buf_free(&half);
     buf_free(&over);
+    buf_free(&broken);
     buf_free(&good);
     buf_free(&text);
 }
