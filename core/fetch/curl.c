@@ -7,7 +7,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#define NAME "libcurl.so.4" // the ABI since 2006; CURLOPT_QUICK_EXIT came with 7.87, and an older one ignores it
+// The ABI since 2006. CURLOPT_QUICK_EXIT came with 7.87; an older one ignores it.
+#define NAME "libcurl.so.4"
 
 static const struct {
     const char *name;
