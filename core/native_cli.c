@@ -244,6 +244,7 @@ static void leave(void *context, struct message *request) {
 
 static struct server_limits copy_limits(const Mica__Core__V1__DoorLimits *in) {
     return (struct server_limits){.message = in->message,
+                                  .request_body = in->request_body,
                                   .metadata = in->metadata,
                                   .streams = in->streams,
                                   .connections = in->connections,
@@ -251,23 +252,30 @@ static struct server_limits copy_limits(const Mica__Core__V1__DoorLimits *in) {
                                   .age = in->age,
                                   .age_grace = in->age_grace,
                                   .ping_interval = in->ping_interval,
-                                  .ping_timeout = in->ping_timeout};
+                                  .ping_timeout = in->ping_timeout,
+                                  .heartbeat = in->heartbeat};
+}
+
+// Copies a list of texts; what was copied before memory ended is there too.
+static bool copy_texts(char ***to, size_t *count, char *const *texts, size_t n) {
+    *to = calloc(n + 1, sizeof **to);
+    if (*to == NULL) return false;
+    while (*count < n) {
+        char *copy = strdup(texts[*count]);
+        if (copy == NULL) return false;
+        (*to)[(*count)++] = copy;
+    }
+    return true;
 }
 
 static bool copy_acme(struct server_acme_options *o, const Mica__Core__V1__AcmeOptions *in) {
     if (in == NULL) return true;
-    *o = (struct server_acme_options){.hosts = calloc(in->n_hosts + 1, sizeof *o->hosts),
-                                      .directory = strdup(in->directory),
+    *o = (struct server_acme_options){.directory = strdup(in->directory),
                                       .ca = strdup(in->ca),
                                       .email = strdup(in->email),
                                       .http = strdup(in->http)};
-    bool ok = o->hosts != NULL && o->directory != NULL && o->ca != NULL && o->email != NULL &&
-              o->http != NULL;
-    for (size_t i = 0; ok && i < in->n_hosts; i++) {
-        ok = (o->hosts[i] = strdup(in->hosts[i])) != NULL;
-        if (ok) o->host_count++;
-    }
-    return ok;
+    return o->directory != NULL && o->ca != NULL && o->email != NULL && o->http != NULL &&
+           copy_texts(&o->hosts, &o->host_count, in->hosts, in->n_hosts);
 }
 
 static bool copy_options(struct server_options *o, const Mica__Core__V1__ServeRequest *in) {
@@ -277,20 +285,16 @@ static bool copy_options(struct server_options *o, const Mica__Core__V1__ServeRe
                                  .log_level = strdup(in->log_level),
                                  .io = in->io,
                                  .workers = in->workers,
-                                 .run = calloc(in->n_run + 1, sizeof *o->run),
                                  .insecure = in->insecure,
                                  .tls_cert = strdup(in->tls_cert),
                                  .tls_key = strdup(in->tls_key),
                                  .tls_client_ca = strdup(in->tls_client_ca),
                                  .limits = copy_limits(in->limits)};
     bool ok = o->data != NULL && o->api != NULL && o->proxy != NULL && o->log_level != NULL &&
-              o->run != NULL && o->tls_cert != NULL && o->tls_key != NULL &&
-              o->tls_client_ca != NULL;
-    while (ok && o->run_count < in->n_run) {
-        o->run[o->run_count] = strdup(in->run[o->run_count]);
-        ok = o->run[o->run_count] != NULL;
-        if (ok) o->run_count++;
-    }
+              o->tls_cert != NULL && o->tls_key != NULL && o->tls_client_ca != NULL &&
+              copy_texts(&o->run, &o->run_count, in->run, in->n_run);
+    if (ok && in->cors != NULL)
+        ok = copy_texts(&o->origins, &o->origin_count, in->cors->origins, in->cors->n_origins);
     ok = ok && copy_acme(&o->acme, in->acme);
     if (!ok) server_options_free(o);
     return ok;

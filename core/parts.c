@@ -75,7 +75,7 @@ static int make_loops(struct parts *p, unsigned count, struct err *err) {
 
 int parts_create(struct parts *p, unsigned loops, unsigned workers, struct err *err) {
     static const struct sched_hooks HOOKS = {loop_batch_begin, loop_batch_end, NULL};
-    *p = (struct parts){.host = {resolve, epoch_of, native, dial, NULL}};
+    *p = (struct parts){.host = {resolve, epoch_of, native, dial, NULL, 0}};
     err_set(err, STATUS_RESOURCE_EXHAUSTED, "out of memory"); // unless somebody knows better
     int rc = main_loop_create(&p->main, err);
     if (rc < 0) return rc;

@@ -321,6 +321,10 @@ static int make_parts(struct server *s, struct err *err) {
     s->doors[1] = rpc_door_proxy(p->rpc);
     if (s->tls.context != NULL) s->doors[0].tls = s->doors[1].tls = &s->tls.context;
     rpc_limit_messages(p->rpc, o->limits.message);
+    rpc_heartbeat(p->rpc, nanoseconds(o->limits.heartbeat));
+    if (!rpc_allow_origins(p->rpc, (const char *const *)o->origins, o->origin_count))
+        return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for the origins");
+    p->host.max_body = o->limits.request_body;
     for (int door = 0; door < 2; door++) limit_door(&s->doors[door], &o->limits);
     return 0;
 }
@@ -422,6 +426,8 @@ int server_run(const struct server_options *options) {
 void server_options_free(struct server_options *o) {
     for (size_t i = 0; i < o->run_count; i++) free(o->run[i]);
     free(o->run);
+    for (size_t i = 0; i < o->origin_count; i++) free(o->origins[i]);
+    free(o->origins);
     free(o->data);
     free(o->api);
     free(o->proxy);

@@ -8,12 +8,14 @@
 #include <stddef.h>
 
 // What `mica server` was told. Texts are owned; NULL or 0 is the default.
-struct server_limits {                                        // all are given; times in seconds
-    size_t message;                                           // bytes of one message in
-    size_t metadata;                                          // bytes of one request's headers
-    unsigned streams;                                         // open requests on a connection
-    unsigned connections;                                     // of one door
+struct server_limits {    // all are given; times in seconds
+    size_t message;       // bytes of one message in
+    size_t request_body;  // of a body over HTTP that a service reads as a whole
+    size_t metadata;      // bytes of one request's headers
+    unsigned streams;     // open requests on a connection
+    unsigned connections; // of one door
     double idle, age, age_grace, ping_interval, ping_timeout; // see struct door
+    double heartbeat;                                         // see rpc_heartbeat
 };
 
 struct server_options {
@@ -31,6 +33,8 @@ struct server_options {
     char *tls_client_ca; // "": clients are not asked for certificates
     struct server_acme_options acme;
     struct server_limits limits;
+    char **origins; // whose pages may read what the doors answer, see rpc/cors.h
+    size_t origin_count;
 };
 
 // Blocks. The exit code: 0 after a stop, 1 for a fault at start, which is one line on stderr.

@@ -32,17 +32,20 @@ bool hex_decode(struct buf *out, struct str text) {
 }
 
 void base64_encode(struct buf *out, struct str bytes) {
-    if (!buf_reserve(out, (bytes.n + 2) / 3 * 4)) return;
+    size_t n = (bytes.n + 2) / 3 * 4;
+    if (n == 0 || !buf_reserve(out, n)) return;
+    char *to = buf_p(out) + out->n;
     for (size_t i = 0; i < bytes.n; i += 3) {
         size_t left = bytes.n - i;
         uint32_t group = (uint32_t)(unsigned char)bytes.p[i] << 16;
         if (left > 1) group |= (uint32_t)(unsigned char)bytes.p[i + 1] << 8;
         if (left > 2) group |= (unsigned char)bytes.p[i + 2];
-        buf_append_byte(out, BASE64[group >> 18]);
-        buf_append_byte(out, BASE64[group >> 12 & 63]);
-        buf_append_byte(out, left > 1 ? BASE64[group >> 6 & 63] : '=');
-        buf_append_byte(out, left > 2 ? BASE64[group & 63] : '=');
+        *to++ = BASE64[group >> 18];
+        *to++ = BASE64[group >> 12 & 63];
+        *to++ = left > 1 ? BASE64[group >> 6 & 63] : '=';
+        *to++ = left > 2 ? BASE64[group & 63] : '=';
     }
+    out->n += n;
 }
 
 void base64url_encode(struct buf *out, struct str bytes) {

@@ -53,6 +53,8 @@ struct msg_form {
     uint8_t encoding;  // enum msg_encoding, of the body
     bool json_camel;   // for JSON answers: ProtoJSON's names
     bool json_compact; // for JSON answers: defaults omitted
+    bool json_int64_number; // for JSON answers: 64-bit integers as numbers
+    bool wire_in;           // REQUEST, ITEM of a caller: its own bodies are PROTO, whatever the answers are
 };
 
 // What all messages of a call, and of the calls made on its behalf, have in common. Immutable once shared.
@@ -86,6 +88,7 @@ struct msg_fault {
     struct blob *details; // an encoded google.rpc.Status, or NULL
     // What the caller should know before it tries again.
     uint8_t again; // enum msg_again
+    uint16_t http; // the HTTP status, where it is another one than the code's; 0: that
     uint32_t
         pushback; // grpc-retry-pushback-ms: 0: nothing was said, n: wait n - 1 ms, MSG_NEVER: do not
 };
@@ -98,12 +101,13 @@ struct message {
     uint8_t compress; // enum msg_compress, of the body; HEADERS: NO or MAY
     bool
         local; // REQUEST: the caller is at the same node and trusts the port (no limits on metadata)
+    bool streams;                // REQUEST of raw HTTP: its body comes as ITEMs, then END
     uint32_t generation;         // of the instance that served (RESPONSE) or that is meant
     uint64_t call;               // the caller's number
     struct port *reply;          // REQUEST, and what the callee gets later: where the caller is
     struct msg_context *context; // REQUEST
-    const void
-        *method; // REQUEST: const struct pb_method *, of the pool that `contract` keeps alive
+    const void *
+        method; // REQUEST: const struct pb_method *, of the pool that `contract` keeps alive; NULL: raw HTTP (vm/web.c)
     struct pb_pool *contract;
     struct blob *body; // REQUEST, ITEM, RESPONSE
     struct blob *

@@ -59,7 +59,9 @@ static bool reserved(struct str key) {
 }
 
 bool metadata_key_allowed(struct str key) {
-    if (key.n == 0 || key.n > 256 || reserved(key) || str_starts(key, "grpc-")) return false;
+    if (key.n == 0 || key.n > 256 || reserved(key) || str_starts(key, "grpc-") ||
+        str_starts(key, "access-control-"))
+        return false;
     for (size_t i = 0; i < key.n; i++) {
         char c = key.p[i];
         bool ok =

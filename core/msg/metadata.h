@@ -15,5 +15,5 @@ void metadata_add(struct buf *b, struct str key, struct str value); // then buf_
 bool metadata_next(const struct blob *blob, size_t *at, struct metadata_pair *pair);
 bool metadata_get(const struct blob *blob, struct str key, struct str *value); // the first
 // May a service or caller set this key? Letters, digits, '-', '_', '.', lower case; not "grpc-...", not ":...", not a
-// header of HTTP itself (content-type, te, connection, ...).
+// header of HTTP itself (content-type, te, connection, ...), nor of CORS ("access-control-...": rpc/cors.h decides).
 bool metadata_key_allowed(struct str key);

@@ -32,11 +32,16 @@ static const struct {
     [ABUSE_IDLE_FRAMES] = {"flood of frames without effect", 10000, 1000},
     [ABUSE_GOAWAYS] = {"GOAWAY storm", 10, 1},
     [ABUSE_FIELDS] = {"header lists of very many fields", 5000, 500},
+    // Browsers ping not at all, libraries every few seconds.
+    [ABUSE_SOCKET_CONTROLS] = {"WebSocket ping flood", 100, 10},
+    // Only fragments of less than WEBSOCKET_CROWDED bytes count.
+    [ABUSE_SOCKET_FRAGMENTS] = {"WebSocket messages in crumbs", 1000, 100},
     // Without a budget.
     [ABUSE_CONTINUATION] = {.name = "CONTINUATION flood"},
     [ABUSE_HEADER_BOMB] = {.name = "header bomb: a list out of all proportion to what it holds"},
     [ABUSE_BROKEN_HTTP2] = {.name = "broken HTTP/2"},
     [ABUSE_BROKEN_HTTP1] = {.name = "malformed HTTP"},
+    [ABUSE_BROKEN_WEBSOCKET] = {.name = "broken WebSocket"},
     [ABUSE_SLOW_HEAD] = {.name = "no whole request head in time"},
     [ABUSE_UNREAD] = {.name = "more answers asked for than are read"},
 };

@@ -27,13 +27,16 @@ enum abuse {
     ABUSE_CRUMBS,         // windows so small that bodies leave in crumbs (CVE-2019-9511)
     ABUSE_IDLE_FRAMES, // PRIORITY (CVE-2019-9513), unknown types, frames of streams that are gone
     ABUSE_GOAWAYS,
-    ABUSE_FIELDS, // header lists of very many fields
+    ABUSE_FIELDS,           // header lists of very many fields
+    ABUSE_SOCKET_CONTROLS,  // WebSocket: pings and pongs
+    ABUSE_SOCKET_FRAGMENTS, // WebSocket: messages in crumbs
     ABUSE_BUDGETS,
     // Without: the first one ends the connection.
     ABUSE_CONTINUATION = ABUSE_BUDGETS, // a header list in too many frames (CVE-2024-28182)
     ABUSE_HEADER_BOMB,                  // one that unpacks to many times its limit, or to nothing
     ABUSE_BROKEN_HTTP2,                 // a connection error of RFC 9113
     ABUSE_BROKEN_HTTP1,                 // bytes that are no HTTP at all
+    ABUSE_BROKEN_WEBSOCKET,             // frames against RFC 6455, text that is no UTF-8
     ABUSE_SLOW_HEAD,                    // no whole head within the time limit
     ABUSE_UNREAD,                       // more answers wait than the peer reads
     ABUSE_KINDS,

@@ -8,6 +8,7 @@
 #include "net/session.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 const struct http_limits HTTP_LIMITS = {
@@ -128,6 +129,7 @@ void http_session_delete(struct http_session *h) {
     h->ops->free(h);
 }
 
+bool http_is_ending(const struct http_session *h) { return h->shutting_down; }
 void *http_session_user(const struct http_session *h) { return h->user; }
 size_t http_open_streams(const struct http_session *h) { return h->open; }
 int http_feed(struct http_session *h, struct str bytes) { return h->ops->feed(h, bytes); }
@@ -153,16 +155,50 @@ void http_shutdown(struct http_session *h) {
     if (h->shutting_down) return;
     h->shutting_down = true;
     h->ops->shutdown(h);
+    for (struct stream *st = h->streams, *next; st != NULL && h->events->draining != NULL;
+         st = next) {
+        next = st->next;
+        if (st->upgraded && !st->finished && !st->reset) h->events->draining(&st->s);
+    }
     touch(h);
 }
 
 // ---- streams
+
+bool http_add_header(struct http_stream *s, const char *name, struct str value) {
+    struct stream *st = stream_of(s);
+    assert(s->session->server && !st->responded);
+    for (struct added_header *a = st->added; a != NULL; a = a->next) {
+        if (!str_is(a->header.name, name)) continue;
+        a->header.value = value;
+        return true;
+    }
+    struct added_header *added = (void *)stream_alloc(st, sizeof *added);
+    if (added == NULL) return false;
+    *added = (struct added_header){st->added, {str_of(name), value}};
+    st->added = added;
+    return true;
+}
+
+// *headers and what was added, as one list in the stream's memory.
+static bool join_added(struct stream *st, const struct http_header **headers, size_t *count) {
+    size_t n = *count;
+    for (const struct added_header *a = st->added; a != NULL; a = a->next) n++;
+    struct http_header *all = (void *)stream_alloc(st, n * sizeof *all);
+    if (all == NULL) return false;
+    if (*count > 0) memcpy(all, *headers, *count * sizeof *all);
+    *headers = all;
+    *count = n;
+    for (const struct added_header *a = st->added; a != NULL; a = a->next) all[--n] = a->header;
+    return true;
+}
 
 int http_respond(struct http_stream *s, int status, const struct http_header *headers, size_t count,
                  bool end) {
     struct stream *st = stream_of(s);
     if (st->reset) return -STATUS_CANCELLED;
     if (st->responded || !s->session->server) return -STATUS_FAILED_PRECONDITION;
+    if (st->added != NULL && !join_added(st, &headers, &count)) return -STATUS_RESOURCE_EXHAUSTED;
     if (status < 200 || status > 599 || !headers_sound(headers, count))
         return -STATUS_INVALID_ARGUMENT;
     st->no_body = st->is_head || status == 204 || status == 304;
@@ -171,6 +207,19 @@ int http_respond(struct http_stream *s, int status, const struct http_header *he
     if (rc < 0) return rc;
     st->responded = true;
     st->finished = end;
+    touch(s->session);
+    return 0;
+}
+
+int http_upgrade(struct http_stream *s, const struct http_header *headers, size_t count) {
+    struct stream *st = stream_of(s);
+    if (st->reset) return -STATUS_CANCELLED;
+    if (st->responded || s->upgrade.n == 0) return -STATUS_FAILED_PRECONDITION;
+    if (!headers_sound(headers, count)) return -STATUS_INVALID_ARGUMENT;
+    int rc = s->session->ops->upgrade(st, headers, count);
+    if (rc < 0) return rc;
+    st->responded = st->upgraded = true;
+    s->status = 101;
     touch(s->session);
     return 0;
 }
@@ -194,13 +243,17 @@ int http_send(struct http_stream *s, struct str bytes) {
 }
 
 int http_send_blob(struct http_stream *s, struct blob *take) {
+    return http_send_part(s, take, 0, blob_str(take).n);
+}
+
+int http_send_part(struct http_stream *s, struct blob *take, size_t from, size_t n) {
     struct stream *st = stream_of(s);
     int rc = may_send(st);
     if (rc != 0) {
         blob_drop(take);
         return rc < 0 ? rc : 0;
     }
-    if (!stream_queue_blob(st, take)) return -STATUS_RESOURCE_EXHAUSTED;
+    if (!stream_queue_part(st, take, from, n)) return -STATUS_RESOURCE_EXHAUSTED;
     s->session->ops->queued(st);
     touch(s->session);
     return 0;
@@ -243,6 +296,14 @@ void http_reset(struct http_stream *s, uint32_t code) {
     st->reset = true;
     s->session->ops->reset(st, code);
     touch(s->session);
+}
+
+void http_accuse(struct http_stream *s, enum abuse kind, const char *detail) {
+    struct http_session *h = s->session;
+    if (h->abuse != ABUSE_NONE) return;
+    h->abuse = (uint8_t)kind;
+    snprintf(h->fault, sizeof h->fault, "%s", detail);
+    touch(h);
 }
 
 static void give_back(struct stream *st, size_t bytes,

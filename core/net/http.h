@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/status.h"
+#include "net/abuse.h"
 
 #define HTTP_HIGH_WATER (256 * 1024) // senders should wait above it
 #define HTTP_LOW_WATER (64 * 1024)
@@ -46,7 +47,8 @@ struct http_stream {
     size_t header_count;
     struct http_header *trailers; // received after the body, if any
     size_t trailer_count;
-    int status;             // client side: of the response
+    struct str upgrade;     // what the request wants to become, a GET: "websocket"; empty: nothing
+    int status;             // client side: of the response; server side: 101 when upgraded
     int64_t content_length; // -1 when not given
     bool remote_ended;      // the peer has sent all
     // Client side, in `closed` with HTTP_CLOSE_PEER: it was reset with this HTTP/2 error code, by the peer or because of
@@ -74,6 +76,8 @@ struct http_events {
     void (*writable)(struct http_stream *s);
     void (*closed)(struct http_stream *s,
                    enum http_close why); // always the last one; user must be let go
+    // Server side, may be NULL: http_shutdown was said, and this stream was upgraded: nothing else tells its peer.
+    void (*draining)(struct http_stream *s);
     // Client side, may be NULL: the peer's SETTINGS or GOAWAY has come, so http_room may say something else.
     void (*changed)(struct http_session *h);
 };
@@ -84,7 +88,8 @@ struct http_session *http2_server_new(const struct http_events *events,
                                       const struct http_limits *limits, void *user);
 struct http_session *http2_client_new(const struct http_events *events,
                                       const struct http_limits *limits, void *user);
-void http_session_delete(struct http_session *h); // ends every stream with HTTP_CLOSE_PEER first
+void http_session_delete(struct http_session *h);  // ends every stream with HTTP_CLOSE_PEER first
+bool http_is_ending(const struct http_session *h); // http_shutdown was said, by either side
 void *http_session_user(const struct http_session *h);
 enum http_version http_session_version(const struct http_session *h);
 
@@ -118,14 +123,22 @@ bool http_headers_too_long(const struct http_stream *s);
 // chunked; connection headers are the session's. http_respond on a stream whose request is still coming in is fine.
 int http_respond(struct http_stream *s, int status, const struct http_header *headers, size_t count,
                  bool end);
+// Answers a request with `upgrade` by what it wants to become (101, or 200 to RFC 8441's CONNECT): from here on `data` and
+// http_send carry its bytes, both ways until http_finish or the peer's end. Within the `head` event only.
+int http_upgrade(struct http_stream *s, const struct http_header *headers, size_t count);
 // Client side: begins a request. NULL when no stream can be opened (limit of the peer, shutdown, memory).
 struct http_stream *http_request(struct http_session *h, struct str method, struct str scheme,
                                  struct str authority, struct str path,
                                  const struct http_header *headers, size_t count, bool end,
                                  void *user);
+// Server side, before http_respond: the head of the answer gets this header as well, whoever makes it. Said again of a name,
+// the last value counts. Both must live as long as the stream. False: no memory.
+bool http_add_header(struct http_stream *s, const char *name, struct str value);
 int http_send(struct http_stream *s, struct str bytes); // copies
 int http_send_blob(struct http_stream *s,
                    struct blob *take); // takes the reference, also when it fails
+// The same for `n` bytes of it from `from` on.
+int http_send_part(struct http_stream *s, struct blob *take, size_t from, size_t n);
 size_t http_queued(const struct http_stream *s);
 // Ends our side. Trailers go out on HTTP/2, and on HTTP/1.1 when the body is chunked.
 int http_finish(struct http_stream *s, const struct http_header *trailers, size_t count);
@@ -133,6 +146,8 @@ int http_finish(struct http_stream *s, const struct http_header *trailers, size_
 #define HTTP2_CANCEL 0x8
 // Breaks the stream off: RST_STREAM with an HTTP/2 error code (RFC 9113 section 7); HTTP/1 closes the connection.
 void http_reset(struct http_stream *s, uint32_t code);
+// Whoever understands the bytes of a stream has found its peer abusive: the connection is logged and ended after its last words.
+void http_accuse(struct http_stream *s, enum abuse kind, const char *detail);
 void http_consume(struct http_stream *s, size_t bytes);
 // As http_consume, for bytes that are kept until the request is answered: where a connection has very many of them under
 // way, its streams wait for each other.

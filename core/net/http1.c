@@ -285,6 +285,7 @@ static int begin_request(struct http1 *h) {
     st->head_done = true;
     st->reported = true;
     if (h->message_done) h->expects = false; // there is no body to wait for
+    http1_take_upgrade(h, st);
     h->base.events->head(&st->s);
     if (h->expects && !st->responded && !st->reset) http1_continue(h);
     return 0;
@@ -303,6 +304,10 @@ static int end_request(struct http1 *h) {
     }
     if (take_lines(h, st, true) < 0) return -1;
     gathered_clear(h);
+    if (h->tunnel) {
+        http1_tunnel_begin(h);
+        return 0;
+    }
     h->state = H1_WAIT;
     st->s.remote_ended = true;
     if (!st->reset) h->base.events->end(&st->s);
@@ -350,6 +355,11 @@ static int parse_head(struct http1 *h, struct str bytes, size_t *used) {
 }
 
 static int parse_step(struct http1 *h, struct str bytes, size_t *used) {
+    if (h->state == H1_TUNNEL) {
+        *used = bytes.n;
+        http1_tunnel_data(h, bytes);
+        return 0;
+    }
     int rc = h->state == H1_HEAD ? parse_head(h, bytes, used) : execute(h, bytes, used);
     if (rc < 0) return rc;
     return h->message_done ? end_request(h) : 0;
@@ -435,7 +445,8 @@ static bool wants_close(struct http_session *base) {
 static bool wants_read(struct http_session *base) {
     struct http1 *h = http1_of(base);
     if (h->closing || h->backlog.n > 0) return false;
-    return h->cur == NULL || h->cur->unconsumed <= UNCONSUMED_MAX;
+    size_t most = h->state == H1_TUNNEL ? h->base.limits.window : UNCONSUMED_MAX;
+    return h->cur == NULL || h->cur->unconsumed <= most;
 }
 
 static uint32_t head(struct http_session *base) {
@@ -463,6 +474,7 @@ static const struct session_ops OPS = {
     .eof = eof,
     .shutdown = shutdown_session,
     .respond = http1_respond,
+    .upgrade = http1_upgrade,
     .queued = http1_queued,
     .reset = http1_reset,
     .consume = http1_consume,

@@ -7,9 +7,10 @@
 #include <llhttp.h>
 
 enum http1_state {
-    H1_HEAD, // between requests, or within a head
-    H1_BODY, // a head is complete, its body is not
-    H1_WAIT  // the request is complete, its answer is not: nothing is parsed
+    H1_HEAD,  // between requests, or within a head
+    H1_BODY,  // a head is complete, its body is not
+    H1_WAIT,  // the request is complete, its answer is not: nothing is parsed
+    H1_TUNNEL // no HTTP any more: see http1_tunnel.c
 };
 
 // One header line within `head`: offsets, since the buffer moves while it grows.
@@ -44,6 +45,7 @@ struct http1 {
     bool chunked;    // the answer
     bool closing;    // nothing is read any more; close when `out` is gone
     bool eof;        // the peer has sent all
+    bool tunnel;     // 101 was answered
     bool parsing;
     int64_t body_left;   // of an answer with content-length; -1: not given
     size_t discard_left; // of a request whose answer is complete
@@ -55,7 +57,14 @@ static inline struct http1 *http1_of(struct http_session *h) { return (struct ht
 
 // http1.c
 void http1_parse_backlog(struct http1 *h);
+// http1_tunnel.c
+void http1_take_upgrade(struct http1 *h, struct stream *st);
+int http1_upgrade(struct stream *st, const struct http_header *headers, size_t count);
+void http1_tunnel_begin(struct http1 *h);
+void http1_tunnel_data(struct http1 *h, struct str bytes);
 // http1_out.c
+void http1_put_header(struct buf *out,
+                      const struct http_header *header); // but none of the connection's
 void http1_answer_fault(struct http1 *h, int status, const char *detail);
 void http1_continue(struct http1 *h);
 int http1_respond(struct stream *st, int status, const struct http_header *headers, size_t count,

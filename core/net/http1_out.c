@@ -23,6 +23,10 @@ static void put_header(struct buf *out, struct str name, struct str value) {
     buf_append(out, "\r\n", 2);
 }
 
+void http1_put_header(struct buf *out, const struct http_header *header) {
+    if (!skip_header(header->name)) put_header(out, header->name, header->value);
+}
+
 static void put_status_line(struct buf *out, int status) {
     if (status == 200) {
         buf_append_text(out, "HTTP/1.1 200 OK\r\n");
@@ -86,9 +90,7 @@ int http1_respond(struct stream *st, int status, const struct http_header *heade
     if (end && length > 0 && !st->no_body) return -STATUS_INVALID_ARGUMENT;
     h->body_left = length;
     put_status_line(&h->out, status);
-    for (size_t i = 0; i < count; i++) {
-        if (!skip_header(headers[i].name)) put_header(&h->out, headers[i].name, headers[i].value);
-    }
+    for (size_t i = 0; i < count; i++) http1_put_header(&h->out, &headers[i]);
     put_framing(h, st, end);
     put_connection(h);
     buf_append_text(&h->out, "\r\n");

@@ -66,6 +66,8 @@ static void take_pseudo(struct stream *st, struct str name, struct str value) {
     } else if (str_is(name, ":method")) {
         st->s.method = value;
         st->is_head = str_is(value, "HEAD");
+    } else if (str_is(name, ":protocol")) {
+        st->s.upgrade = value;
     } else if (str_is(name, ":status")) {
         int64_t status = 0;
         number_parse(value, &status);
@@ -134,6 +136,12 @@ static void headers_complete(struct http2 *h, struct stream *st, bool end) {
         st->fields = 0;
         st->head_done = true;
         st->reported = true;
+        // RFC 8441: CONNECT with a :protocol is what GET with an upgrade is in HTTP/1.
+        if (h->base.server && str_is(st->s.upgrade, "websocket")) {
+            st->s.method = str_of("GET");
+        } else {
+            st->s.upgrade = str_of(""); // CONNECT to something else: not offered
+        }
         h->base.events->head(&st->s);
     }
     if (end) tell_end(st);
@@ -372,6 +380,7 @@ const struct session_ops HTTP2_OPS = {
     .eof = eof,
     .shutdown = http2_shutdown,
     .respond = http2_respond,
+    .upgrade = http2_upgrade,
     .queued = http2_queued,
     .reset = http2_reset,
     .consume = http2_consume,
@@ -468,10 +477,14 @@ static int submit_settings(struct http2 *h) {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, l->streams},
         // Plain queues instead of RFC 7540's tree of priorities.
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
+        {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1}, // RFC 8441; the server's to say
     };
-    if (!h->base.server) entries[2] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
-    int rc = nghttp2_submit_settings(h->ng, NGHTTP2_FLAG_NONE, entries,
-                                     sizeof entries / sizeof entries[0]);
+    size_t count = sizeof entries / sizeof entries[0];
+    if (!h->base.server) {
+        entries[2] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
+        count--;
+    }
+    int rc = nghttp2_submit_settings(h->ng, NGHTTP2_FLAG_NONE, entries, count);
     if (rc == 0)
         rc = nghttp2_session_set_local_window_size(h->ng, NGHTTP2_FLAG_NONE, 0,
                                                    (int32_t)l->connection_window);

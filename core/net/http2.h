@@ -34,6 +34,7 @@ int http2_error(int rc); // an nghttp2 error as a status
 // The parts of HTTP2_OPS that are in http2_submit.c.
 int http2_respond(struct stream *st, int status, const struct http_header *headers, size_t count,
                   bool end);
+int http2_upgrade(struct stream *st, const struct http_header *headers, size_t count);
 void http2_queued(struct stream *st);
 void http2_reset(struct stream *st, uint32_t code);
 void http2_consume(struct stream *st, size_t bytes);

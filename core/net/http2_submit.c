@@ -85,6 +85,10 @@ int http2_respond(struct stream *st, int status, const struct http_header *heade
     return http2_error(rc);
 }
 
+int http2_upgrade(struct stream *st, const struct http_header *headers, size_t count) {
+    return http2_respond(st, 200, headers, count, false); // RFC 8441 section 4
+}
+
 void http2_queued(struct stream *st) {
     if (!st->deferred) return;
     st->deferred = false;

@@ -25,6 +25,7 @@ struct session_ops {
     // http.c has checked the arguments. `end` is set as well where an answer cannot have a body.
     int (*respond)(struct stream *st, int status, const struct http_header *headers, size_t count,
                    bool end);
+    int (*upgrade)(struct stream *st, const struct http_header *headers, size_t count);
     void (*queued)(struct stream *st); // there is more body to send, or `finished` was set
     void (*reset)(struct stream *st, uint32_t code);
     void (*consume)(struct stream *st, size_t bytes);
@@ -68,6 +69,12 @@ struct chunk {
     size_t from, to, cap;
 };
 
+// A header that the answer will have, see http_add_header; the newest comes first.
+struct added_header {
+    struct added_header *next;
+    struct http_header header;
+};
+
 struct stream {
     struct http_stream s; // first: an http_stream is a stream
     struct stream *next, *prev;
@@ -86,6 +93,7 @@ struct stream {
     bool deferred;  // HTTP/2: the data provider waits
     bool not_sent;  // client: the request could not be sent
     bool is_head;   // the method is HEAD
+    bool upgraded;  // http_upgrade: bytes of another protocol, both ways
     size_t header_cap, trailer_cap;
     size_t header_bytes;
     unsigned fields;   // of the header list, HTTP/2
@@ -94,6 +102,7 @@ struct stream {
     size_t unconsumed; // reported by `data` and not yet given back
     size_t queued;     // bytes of body that wait
     struct chunk *first, *last;
+    struct added_header *added;
     struct http_header *out_trailers;
     size_t out_trailer_count;
     struct arena_block *blocks;
@@ -128,6 +137,7 @@ bool stream_add_header(struct stream *st, bool trailer, struct str name,
                        struct str value); // keeps the slices
 bool stream_queue(struct stream *st, struct str bytes);
 bool stream_queue_blob(struct stream *st, struct blob *take);
+bool stream_queue_part(struct stream *st, struct blob *take, size_t from, size_t n);
 void stream_dequeue(struct stream *st, struct buf *out, size_t n); // n is at most st->queued
 
 bool header_is_connection(struct str name); // a header of the connection, which is the session's

@@ -186,7 +186,12 @@ bool stream_queue(struct stream *st, struct str bytes) {
 }
 
 bool stream_queue_blob(struct stream *st, struct blob *take) {
-    struct str bytes = blob_str(take);
+    return stream_queue_part(st, take, 0, blob_str(take).n);
+}
+
+bool stream_queue_part(struct stream *st, struct blob *take, size_t from, size_t n) {
+    assert(from + n <= blob_str(take).n);
+    struct str bytes = {blob_str(take).p + from, n};
     if (bytes.n < BLOB_COPIED) {
         bool ok = stream_queue(st, bytes);
         blob_drop(take);
@@ -198,7 +203,7 @@ bool stream_queue_blob(struct stream *st, struct blob *take) {
         return false;
     }
     c->blob = take;
-    c->bytes = take->p;
+    c->bytes = take->p + from;
     c->to = c->cap = bytes.n;
     count_queued(st, bytes.n);
     return true;

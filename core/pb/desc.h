@@ -114,6 +114,14 @@ struct pb_message {
 
 struct pb_service;
 
+// A path of a method (google.api.http), as it was written.
+struct pb_http_rule {
+    struct str method;   // "GET"; "*": every one
+    struct str template; // "/posts/{id}"
+    struct str body;     // a field, "*", or "": there is none
+    struct str response_body;
+};
+
 struct pb_method {
     struct str name;
     struct str path; // "/package.Service/Method"
@@ -122,7 +130,10 @@ struct pb_method {
     struct pb_message *output;
     bool client_streaming;
     bool server_streaming;
-    int idempotency; // 0 unknown, 1 NO_SIDE_EFFECTS, 2 IDEMPOTENT
+    int idempotency;                 // 0 unknown, 1 NO_SIDE_EFFECTS, 2 IDEMPOTENT
+    const struct pb_http_rule *http; // not looked at: see pb_http_rule_check
+    size_t http_count;
+    unsigned line; // of its rules in the .proto, or of the method; 0: the set does not say
     struct str comment;
     size_t index; // place in the pool: VMs keep handlers by it
 };
@@ -168,6 +179,14 @@ struct pb_field *pb_field_by_name(const struct pb_message *m,
                                   struct str name); // proto name, JSON name or extension
 const struct pb_enum_value *pb_enum_by_number(const struct pb_enum *e, int32_t number);
 const struct pb_enum_value *pb_enum_by_name(const struct pb_enum *e, struct str name);
+
+// Whether the rule fits the method: its template is one, its variables, body and response_body name fields that can be so. 0,
+// or -STATUS_INVALID_ARGUMENT and a text for the author.
+int pb_http_rule_check(const struct pb_method *m, const struct pb_http_rule *rule, struct err *err);
+// The field that a path of names ("author.name") leads to, through messages that are not repeated; NULL when there is
+// none, and what is wrong.
+const struct pb_field *pb_field_by_path(const struct pb_message *m, struct str path,
+                                        struct err *err);
 
 // The name among a message's fields that is nearest to `wrong` (edit distance at most a third of its length), for
 // "did you mean"; an empty str when none is near.

@@ -296,7 +296,7 @@ static int add_method(struct desc_build *b, const struct desc_file *file,
     if (map_put(&b->pool->paths, method->path, method) < 0) return desc_no_memory(b);
     b->pool->methods[b->pool->method_count++] = method;
     service->count++;
-    return 0;
+    return desc_read_http(b, method, proto->options);
 }
 
 static int add_service(struct desc_build *b, const struct desc_file *file, size_t index) {
@@ -335,8 +335,10 @@ int desc_build_services(struct desc_build *b) {
     if (b->pool->services == NULL || b->pool->methods == NULL) return desc_no_memory(b);
     int rc = 0;
     for (size_t i = 0; i < b->file_count && rc == 0; i++) {
+        struct pb_service *first = b->pool->services + b->pool->service_count;
         for (size_t k = 0; k < b->files[i].proto->n_service && rc == 0; k++)
             rc = add_service(b, &b->files[i], k);
+        if (rc == 0) desc_note_lines(b->files[i].proto, first);
     }
     return rc;
 }

@@ -71,6 +71,10 @@ int desc_build_fields(struct desc_build *b);         // fields, oneofs, extensio
 int desc_build_services(struct desc_build *b);       // services and methods
 int desc_mark_required(struct desc_build *b);        // pb_message.needs_check
 int desc_check_known(struct desc_build *b); // map entries and well-known types have their shape
+// google.api.http of a method; and the lines of a file's methods, once all are there (desc_http.c).
+int desc_read_http(struct desc_build *b, struct pb_method *method,
+                   const Google__Protobuf__MethodOptions *options);
+void desc_note_lines(const FileProto *proto, struct pb_service *services);
 int desc_index_comments(struct desc_build *b, struct desc_file *file);
 
 int desc_no_memory(struct desc_build *b);

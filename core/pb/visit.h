@@ -111,9 +111,3 @@ int pb_json_to_wire(const struct pb_pool *pool, const struct pb_message *type, s
                     struct buf *out, struct err *err);
 int pb_wire_to_json(const struct pb_pool *pool, const struct pb_message *type, struct str wire,
                     const struct pb_json_style *style, struct buf *out, struct err *err);
-
-// A query string or form ("name=Ada&tags=a&tags=b&page.limit=3&page[offset]=1"), typed by the descriptor, as JSON that
-// pb_read_json accepts: a numeric string stays a string, a repeated key is a list. Unknown keys: INVALID_ARGUMENT with a
-// suggestion.
-int pb_query_to_json(const struct pb_message *type, struct str query, struct buf *out,
-                     struct err *err);

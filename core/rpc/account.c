@@ -13,8 +13,9 @@
 // Browsers run on this machine too and send what any web page tells them to. So a loopback address alone does not vouch for
 // a request that a page of another site made (Origin, Sec-Fetch-Site), nor for one that names a host which is not this
 // machine (DNS rebinding: the page's own name was made to point here). gRPC is not held to the host: browsers
-// cannot speak it.
+// cannot speak it (gRPC-Web is). That a page's origin may read answers (cors.h) makes no account of it either.
 #include "rpc/call.h"
+#include "rpc/cors.h"
 
 #include <mica/core/v1/core.pb-c.h>
 #include <stdio.h>
@@ -123,14 +124,7 @@ static bool host_is_here(struct str authority) {
 static bool same_site(const struct request *r) {
     struct str site = r->head.fetch_site;
     if (site.n > 0 && !str_is(site, "same-origin") && !str_is(site, "none")) return false;
-    struct str origin = r->head.origin;
-    if (origin.n == 0) return true;
-    for (size_t i = 0; i + 3 <= origin.n; i++) {
-        if (memcmp(origin.p + i, "://", 3) == 0)
-            return str_equal((struct str){origin.p + i + 3, origin.n - i - 3},
-                             r->stream->authority);
-    }
-    return false; // "null" and the like
+    return cors_same_origin(r);
 }
 
 // ---- certificates

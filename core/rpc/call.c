@@ -130,9 +130,14 @@ void call_delete(struct call *c) {
     call_cancel(c, STATUS_CANCELLED);
     if (!c->answered) call_answered(c, STATUS_CANCELLED);
     loop_timer_clear(at->loop, &c->timer);
+    loop_timer_clear(at->loop, &c->beat);
+    socket_delete(c->socket);
+    parts_delete(c->parts);
     route_table_drop(c->table);
     msg_context_drop(c->context);
     buf_free(&c->body);
+    buf_free(&c->texts);
+    free(c->params);
     blob_drop(c->message);
     blob_drop(c->leading);
     intake_destroy(&c->intake);
@@ -222,7 +227,7 @@ static void refused(struct call *c, int status) {
 }
 
 struct blob *call_to_service(struct call *c, struct blob *take_body) {
-    if (!c->transcoded || take_body == NULL) return take_body;
+    if (!c->transcoded || c->encoding.wire_in || take_body == NULL) return take_body;
     struct err err = {0};
     const struct route *r = c->route;
     int64_t weight = message_weight(take_body);
@@ -251,6 +256,7 @@ void call_request(struct call *c, struct blob *take_body) {
     m->method = c->route->method;
     m->contract = pb_pool_hold(c->route->pool);
     m->drop_contract = drop_pool;
+    m->streams = c->streams;
     m->sent_at = loop_now(c->at->loop);
     c->requested = true;
     int rc = port_send(c->route->port, m);
@@ -289,7 +295,8 @@ static void renew(struct call *c) {
 }
 
 void call_item_queued(struct call *c, const struct blob *body) {
-    c->uncredited += c->transcoded ? c->wire_weight : message_weight(body);
+    bool changed = c->transcoded || c->route->response_body != NULL;
+    c->uncredited += changed ? c->wire_weight : message_weight(body);
     if (c->uncredited >= CREDIT_STEP && http_queued(c->stream) < HTTP_LOW_WATER) renew(c);
 }
 
@@ -299,7 +306,18 @@ void call_writable(struct call *c) {
 
 // ---- from the service
 
+int call_item(struct intake *in, struct blob *take) {
+    struct call *c = call_of_intake(in);
+    if (c->mapped && (take = gateway_map_message(c, take)) == NULL) return -STATUS_INVALID_ARGUMENT;
+    struct blob *body = call_to_service(c, take);
+    return body == NULL ? -STATUS_INVALID_ARGUMENT : call_tell(c, MSG_ITEM, body, 0, 0);
+}
+
 static void on_credit(struct call *c, const struct message *m) {
+    if (c->form->credit != NULL) {
+        c->form->credit(c, m->credit);
+        return;
+    }
     struct err err = {0};
     int rc = intake_credit(&c->intake, c->stream, m->credit, &err);
     if (rc < 0) {
@@ -326,6 +344,15 @@ static bool transcode_answer(struct call *c, struct message *m) {
     return false;
 }
 
+// A field of the message is the answer. False: memory has ended, and the call has failed.
+static bool take_field(struct call *c, struct message *m) {
+    if (m->body == NULL) return true;
+    if (!c->transcoded) c->wire_weight = message_weight(m->body);
+    m->body = gateway_answer(c, m->body);
+    if (m->body == NULL) call_fail(c, STATUS_RESOURCE_EXHAUSTED, "no memory for the answer");
+    return m->body != NULL;
+}
+
 void call_deliver(struct loop *loop, struct message *take) {
     struct call *c = call_find(loop->user, take->call);
     if (c == NULL || !c->requested || c->answered) {
@@ -336,15 +363,20 @@ void call_deliver(struct loop *loop, struct message *take) {
         message_delete(take);
         return;
     }
+    if (c->route->response_body != NULL && !take_field(c, take)) {
+        message_delete(take);
+        return;
+    }
+    const struct pb_method *method = c->route->method; // NULL: raw HTTP
     switch (take->kind) {
     case MSG_HEADERS:
         if (!c->headed) c->form->headers(c, take);
         break;
     case MSG_ITEM:
-        if (c->route->method->server_streaming) c->form->item(c, take);
+        if (method == NULL || method->server_streaming) c->form->item(c, take);
         break;
     case MSG_CREDIT:
-        if (c->route->method->client_streaming) on_credit(c, take);
+        if (method == NULL || method->client_streaming) on_credit(c, take);
         break;
     case MSG_RESPONSE:
         c->requested = false;

@@ -13,12 +13,14 @@
 #pragma once
 
 #include "rpc/door.h"
+#include "rpc/grpc_web.h"
 #include "rpc/head.h"
 #include "rpc/headers.h"
 #include "rpc/intake.h"
 #include "rpc/stats.h"
 
 #include <pthread.h>
+#include <stddef.h>
 
 #define DOOR_API 0
 #define DOOR_PROXY 1
@@ -67,8 +69,9 @@ struct rpc_loop { // what rpc keeps for a loop; loop->user
     struct gzip gzip;   // of all messages here
     struct headers out; // scratch, as the next two
     struct buf clean, normal;
-    int64_t warned_at; // log lines about refusals: one a second
-    unsigned warnings; // not written since
+    struct route_param params[ROUTE_PARAMS_MAX]; // of the request at hand
+    int64_t warned_at;                           // log lines about refusals: one a second
+    unsigned warnings;                           // not written since
 };
 
 struct rpc_door { // a door's `user`
@@ -84,6 +87,7 @@ struct rpc_server {
     struct rpc_door doors[DOORS];
     struct blob *empty_object; // "{}"
     struct route metrics;      // where /metrics is answered
+    struct blob *origins;      // which may read what any service answers, see cors.h
     atomic_int uncounted;      // calls under way that have no series: scrapes
     pthread_mutex_t lock;      // of `dials`
     struct dial *dials;
@@ -97,10 +101,16 @@ struct call_form {
     void (*end)(struct call *c);    // the request is here as a whole
     void (*headers)(struct call *c, struct message *m);
     void (*item)(struct call *c, struct message *m);
+    void (*credit)(struct call *c,
+                   uint32_t credit); // the service takes more of the body; NULL: intake.h
     void (*response)(struct call *c, struct message *m);
+    void (*draining)(struct call *c); // the connection takes nothing new; may be NULL
     // Ends a call that the front door itself ends; `fault` may be NULL. `pushback`: the caller may try again soon.
     void (*fail)(struct call *c, int status, const struct msg_fault *fault, bool pushback);
 };
+
+struct socket; // gateway_socket.c
+struct parts;  // gateway_parts.c
 
 struct call {
     struct rpc_loop *at;
@@ -115,21 +125,33 @@ struct call {
     struct call_counts *counts; // NULL: it is not counted
     int64_t began;              // loop_now
     struct loop_timer timer;
+    struct loop_timer beat; // of a stream to a browser: shows that it lives
+    int64_t spoke;          // loop_now when something was last sent on it
+    struct socket *socket;  // of a WebSocket
+    struct parts *parts;    // of a form with files that is streamed (gateway_parts.c)
     struct msg_form encoding;
     struct str content_type; // of the answer; static
     bool transcoded;         // the caller speaks JSON and the service does not
     uint32_t wire_weight;    // what the last ITEM weighed as it came from the service
     bool requested, headed, answered;
-    bool gzip;            // gRPC: the head of the answer says that messages may be compressed
-    bool request_ended;   // the service knows that the request is complete
-    uint8_t body_kind;    // gateway.c: what the body is
-    int refusal;          // gateway_page.c: the HTTP status of a refused request
-    int refusal_status;   // and what it counts as
-    struct buf body;      // of a request over HTTP
+    bool gzip;                  // gRPC: the head of the answer says that messages may be compressed
+    bool request_ended;         // the service knows that the request is complete
+    bool streams;               // raw HTTP: the body goes as ITEMs
+    uint8_t body_kind;          // gateway.c: what the body is
+    bool mapped;                // gateway_map.c: the (first) message is not just the body
+    struct route_param *params; // and the variables of its path, owned; NULL: none
+    size_t param_count;
+    int refusal;        // gateway_page.c: the HTTP status of a refused request
+    int refusal_status; // and what it counts as
+    struct buf body;      // of a request over HTTP; where it streams, what the service has no room for yet
+    struct buf texts;     // gateway_parts.c: the parts of a form, until it is a message
     struct blob *leading; // metadata that waits for the head of the answer (gateway)
     struct blob *message; // the one message of a unary gRPC request
-    struct intake intake; // gRPC
+    struct intake intake; // of who sends many messages
     uint32_t uncredited;  // bytes of ITEMs that the service has had no credit for yet
+    // gRPC-Web: of a request that is text, and how the answer goes (enum grpc_web).
+    struct grpc_web_text text;
+    uint8_t web;
 };
 
 // A request whose head is being looked at.
@@ -143,6 +165,14 @@ struct request {
     struct str query;
     struct str ns; // valid, or the default
     const struct route *route;
+    const struct route_param
+        *params; // the variables of its template; texts end with the next request
+    size_t param_count;
+    const char
+        *allow; // to be refused with 405: the methods for its path; NULL or "": the usual ones
+    // cors.c: what the answer says already
+    bool varies;
+    uint8_t readable;
 };
 
 // ---- call.c
@@ -160,6 +190,10 @@ void call_request(struct call *c, struct blob *take_body);
 // For messages of a caller that speaks JSON to a service that does not: the wire form; else the body as it is. Takes it. NULL:
 // the call has failed.
 struct blob *call_to_service(struct call *c, struct blob *take_body);
+static inline struct call *call_of_intake(struct intake *in) {
+    return (struct call *)((char *)in - offsetof(struct call, intake));
+}
+int call_item(struct intake *in, struct blob *take); // intake.item: an ITEM to the service
 int call_tell(struct call *c, enum msg_kind kind, struct blob *take_body, int status,
               uint32_t credit);
 void call_cancel(struct call *c, int status); // if the service still has it
@@ -194,7 +228,24 @@ struct blob *peer_of(struct rpc_loop *at, struct conn *conn); // held for the ca
 
 // ---- grpc_server.c, gateway.c
 void grpc_head(struct request *r);
+// The route of a gRPC path, at either door; r->view becomes the one that has it. NULL: there is none.
+const struct route *grpc_route(struct request *r);
 void gateway_head(struct request *r);
+
+// ---- gateway_answer.c
+// What of a message in the caller's form is the answer. Takes it. NULL: no memory.
+struct blob *gateway_answer(const struct call *c, struct blob *take_body);
+
+// ---- gateway_parts.c
+void parts_delete(struct parts *p); // NULL: nothing
+
+// ---- gateway_map.c
+// A message that the caller sent as such, with the variables of the path and the query put in. Takes it. NULL: the call
+// has failed.
+struct blob *gateway_map_message(struct call *c, struct blob *take_body);
+
+// ---- gateway_socket.c
+void socket_delete(struct socket *s); // NULL: nothing
 
 // ---- dial.c
 void dials_release(struct rpc_server *s); // the loops have stopped

@@ -26,6 +26,7 @@ struct rpc_options {
     size_t max_message;       // bytes of one message in; 4 MB
     int64_t default_deadline; // nanoseconds, for unary calls whose caller names none; 30 s
     struct rpc_dial_times dial_times;
+    int64_t heartbeat; // see rpc_heartbeat
 };
 
 // Sets `deliver` and `user` of every loop; before loop_start.
@@ -35,6 +36,11 @@ void rpc_server_delete(struct rpc_server *s); // after the loops have stopped
 const struct http_events *rpc_events(void);   // for both doors
 void rpc_limit_messages(struct rpc_server *s,
                         size_t max); // before the first call; bytes of one message in
+// How long a stream to a browser (server-sent events, WebSocket) may be silent before it shows that it lives; nanoseconds,
+// 0: for ever. Before the doors accept.
+void rpc_heartbeat(struct rpc_server *s, int64_t period);
+// Pages of these origins may read what the api door answers, see cors.h; before the first call. False: no memory.
+bool rpc_allow_origins(struct rpc_server *s, const char *const *origins, size_t count);
 // user of the doors: their handlers find the server by it
 struct door rpc_door_api(struct rpc_server *s);
 struct door rpc_door_proxy(struct rpc_server *s);

@@ -3,9 +3,11 @@
 //
 // The path names an endpoint (path.c brings it into the form of the route table), the body or the query is the request
 // (gateway_body.c). Answers are the service's JSON, or protobuf for who sent protobuf; errors have one form
-// (gateway_page.c). An endpoint that its caller streams to needs gRPC.
+// (gateway_page.c). An endpoint that its caller streams to takes lines of JSON (gateway_lines.c); every kind answers on a WebSocket
+// (gateway_socket.c).
 #include "rpc/gateway.h"
 #include "msg/metadata.h"
+#include "rpc/cors.h"
 
 // ---- unary calls
 
@@ -42,7 +44,7 @@ static void on_response(struct call *c, struct message *m) {
         c->leading = NULL;
     }
     if (m->status != STATUS_OK) {
-        gateway_end_error(c, status_http(m->status), m->status, m->fault, m, false);
+        gateway_end_error(c, gateway_http(m->status, m->fault), m->status, m->fault, m, false);
         return;
     }
     bool proto = c->encoding.encoding == MSG_PROTO;
@@ -50,6 +52,12 @@ static void on_response(struct call *c, struct message *m) {
     m->body = NULL;
     if (body == NULL) body = proto ? blob_new(NULL, 0) : blob_hold(c->at->server->empty_object);
     call_answered(c, STATUS_OK);
+    if (c->route->empty && gateway_answer_empty(c, body)) {
+        blob_drop(body);
+        if (gateway_send_empty(c->at, c->stream, m->leading, m->metadata) < 0)
+            http_reset(c->stream, HTTP2_INTERNAL_ERROR);
+        return;
+    }
     const char *type = proto ? "application/protobuf" : "application/json";
     if (gateway_send(c->at, c->stream, type, body, m->leading, m->metadata) < 0)
         http_reset(c->stream, HTTP2_INTERNAL_ERROR);
@@ -69,22 +77,49 @@ static const struct call_form UNARY = {
 
 // ---- heads
 
-static bool method_allowed(struct str method) {
-    static const char *const ALLOWED[] = {"POST", "GET", "PUT", "PATCH", "DELETE", "HEAD"};
-    for (size_t i = 0; i < sizeof ALLOWED / sizeof ALLOWED[0]; i++) {
-        if (str_is(method, ALLOWED[i])) return true;
+static void refuse_unrouted(struct request *r, const struct route_query *q) {
+    struct buf allow = {0};
+    route_methods(r->view->table, q, &allow);
+    r->allow = buf_cstr(&allow);
+    int path_n = (int)(q->clean.n < 300 ? q->clean.n : 300);
+    int method_n = (int)(q->method.n < 40 ? q->method.n : 40);
+    if (allow.n > 0) {
+        gateway_refuse(r, 405, STATUS_UNIMPLEMENTED, "\"%.*s\" is not for %.*s, but for %s", path_n,
+                       q->clean.p, method_n, q->method.p, r->allow);
+    } else if (!route_method_usual(q->method)) {
+        gateway_refuse(r, 405, STATUS_UNIMPLEMENTED, "method %.*s is not known here", method_n,
+                       q->method.p);
+    } else {
+        gateway_refuse(r, 404, STATUS_NOT_FOUND,
+                       "no service answers \"%.*s\" in namespace \"%.*s\"", path_n, q->clean.p,
+                       (int)r->ns.n, r->ns.p);
     }
-    return false;
+    buf_free(&allow);
 }
 
-// The path as written begins with the prefix, up to a "/" or the end.
-static bool has_prefix(struct str clean, struct str prefix) {
-    if (prefix.n == 0) return true;
-    if (clean.n < prefix.n || memcmp(clean.p, prefix.p, prefix.n) != 0) return false;
-    return clean.n == prefix.n || clean.p[prefix.n] == '/' || prefix.p[prefix.n - 1] == '/';
+// Of the path that was normalized last.
+static struct route_query query_of(const struct request *r, struct str method) {
+    return (struct route_query){.ns = r->ns,
+                                .clean = buf_str(&r->at->clean),
+                                .normal = buf_str(&r->at->normal),
+                                .method = method,
+                                .host = r->stream->authority,
+                                .version = r->head.version};
 }
 
-// Fills r->route. False: the request is answered.
+const struct route *gateway_look(struct request *r, struct str method) {
+    struct rpc_loop *at = r->at;
+    if (!head_namespace_valid(r->ns)) return NULL;
+    const struct route *route = NULL;
+    if (r->view == &at->views[DOOR_API] && route_normalize(r->path, &at->clean, &at->normal) == 0) {
+        struct route_query q = query_of(r, method);
+        size_t count;
+        route = route_match(r->view->table, &q, at->params, &count);
+    }
+    return route != NULL ? route : grpc_route(r);
+}
+
+// Fills r->route and r->params. False: the request is answered.
 static bool find_route(struct request *r) {
     struct rpc_loop *at = r->at;
     if (!head_namespace_valid(r->ns)) {
@@ -101,15 +136,34 @@ static bool find_route(struct request *r) {
             "the path is malformed: it may hold no NUL, no encoded slash and only UTF-8");
         return false;
     }
-    struct str clean = buf_str(&at->clean);
-    const struct route *route =
-        route_find_version(r->view->table, r->ns, buf_str(&at->normal), r->head.version);
-    if (route != NULL && has_prefix(clean, route->prefix)) {
-        r->route = route;
-        return true;
+    struct route_query q = query_of(r, r->stream->method);
+    r->params = at->params;
+    r->route = route_match(r->view->table, &q, at->params, &r->param_count);
+    if (r->route == NULL) {
+        refuse_unrouted(r, &q);
+        return false;
     }
-    gateway_refuse(r, 404, STATUS_NOT_FOUND, "no service answers \"%.*s\" in namespace \"%.*s\"",
-                   (int)(clean.n < 300 ? clean.n : 300), clean.p, (int)r->ns.n, r->ns.p);
+    cors_answer(r);
+    return true;
+}
+
+// A caller's stream is lines of JSON. False: the request is answered.
+static bool lines_acceptable(struct request *r, enum body_kind kind) {
+    struct str endpoint = r->route->endpoint;
+    if (!r->route->method->client_streaming) {
+        if (kind != BODY_LINES) return true;
+        gateway_refuse(r, 415, STATUS_INVALID_ARGUMENT,
+                       "%.*s takes one message: send it as application/json", (int)endpoint.n,
+                       endpoint.p);
+        return false;
+    }
+    if (kind == BODY_LINES || kind == BODY_MULTIPART) return true;
+    bool get = kind == BODY_QUERY;
+    r->allow = get ? "POST" : NULL;
+    gateway_refuse(r, get ? 405 : 415, STATUS_INVALID_ARGUMENT,
+                   "%.*s takes a stream from its caller: POST application/x-ndjson, a message a "
+                   "line, or a form with files, or open a WebSocket",
+                   (int)endpoint.n, endpoint.p);
     return false;
 }
 
@@ -117,12 +171,7 @@ static bool find_route(struct request *r) {
 static bool acceptable(struct request *r, enum body_kind kind) {
     const struct pb_method *method = r->route->method;
     size_t limit = r->at->server->options.max_message;
-    if (method->client_streaming) {
-        gateway_refuse(r, 501, STATUS_UNIMPLEMENTED,
-                       "%.*s takes a stream from its caller: call it with gRPC",
-                       (int)r->route->endpoint.n, r->route->endpoint.p);
-        return false;
-    }
+    if (!lines_acceptable(r, kind)) return false;
     if (kind == BODY_UNKNOWN || (kind == BODY_PROTO && method->server_streaming)) {
         gateway_refuse(r, 415, STATUS_INVALID_ARGUMENT,
                        "content-type %.*s is not understood here: use application/json",
@@ -130,7 +179,8 @@ static bool acceptable(struct request *r, enum body_kind kind) {
                        r->head.content_type.p);
         return false;
     }
-    if (r->stream->content_length > 0 && (uint64_t)r->stream->content_length > limit) {
+    if (!method->client_streaming && r->stream->content_length > 0 &&
+        (uint64_t)r->stream->content_length > limit) {
         gateway_refuse(r, 413, STATUS_RESOURCE_EXHAUSTED,
                        "the body is longer than the limit of %zu bytes", limit);
         return false;
@@ -138,8 +188,7 @@ static bool acceptable(struct request *r, enum body_kind kind) {
     return true;
 }
 
-// Micro's names for what is no header of its own in HTTP/2.
-static struct blob *metadata_of(struct request *r, bool *failed) {
+struct blob *gateway_metadata(const struct request *r, bool *failed) {
     struct buf first = {0};
     metadata_add(&first, str_of("host"), r->stream->authority);
     metadata_add(&first, str_of("method"), r->stream->method);
@@ -149,34 +198,36 @@ static struct blob *metadata_of(struct request *r, bool *failed) {
 
 static void begin(struct request *r, struct blob *account, enum body_kind kind) {
     struct rpc_server *s = r->at->server;
-    bool timed = !r->route->method->server_streaming && s->options.default_deadline > 0;
+    const struct pb_method *method = r->route->method;
+    bool unary = !method->server_streaming && !method->client_streaming;
+    bool timed = unary && s->options.default_deadline > 0;
     int64_t deadline = timed ? loop_now(r->at->loop) + s->options.default_deadline : 0;
     bool failed;
-    struct blob *metadata = metadata_of(r, &failed);
-    const struct call_form *form = r->route->method->server_streaming ? &GATEWAY_STREAM : &UNARY;
+    struct blob *metadata = gateway_metadata(r, &failed);
+    const struct call_form *form = !method->server_streaming  ? &UNARY
+                                   : gateway_events_wanted(r) ? &GATEWAY_EVENTS
+                                                              : &GATEWAY_STREAM;
     struct call *c = failed ? NULL : call_new(r, form, account, metadata, deadline);
     if (c == NULL) {
         gateway_refuse(r, 503, STATUS_UNAVAILABLE, "no memory for the call");
         return;
     }
     c->body_kind = (uint8_t)kind;
-    c->encoding.encoding = kind == BODY_PROTO ? MSG_PROTO : MSG_JSON;
-    c->transcoded = r->route->outside && kind != BODY_PROTO;
-}
-
-void gateway_head(struct request *r) {
-    if (gateway_fixed(r)) return;
-    if (!method_allowed(r->stream->method)) {
-        gateway_refuse(r, 405, STATUS_UNIMPLEMENTED, "method %.*s is not known here",
-                       (int)(r->stream->method.n < 40 ? r->stream->method.n : 40),
-                       r->stream->method.p);
+    if (!gateway_map_begin(c, r)) {
+        call_fail(c, STATUS_RESOURCE_EXHAUSTED, "no memory for the call");
         return;
     }
-    if (!find_route(r)) return;
-    struct space *space = space_get(r->view, r->ns);
-    struct blob *account = space == NULL ? NULL : account_of(r, space, false);
-    if (account == NULL && !r->route->public) {
-        gateway_refuse(r, 401, STATUS_UNAUTHENTICATED, "an account is required");
+    c->encoding = gateway_form(r);
+    c->encoding.encoding = kind == BODY_PROTO ? MSG_PROTO : MSG_JSON;
+    c->transcoded = r->route->outside && kind != BODY_PROTO;
+    if (form == &GATEWAY_EVENTS) gateway_events_begin(c);
+    if (kind == BODY_LINES) gateway_lines_begin(c);
+    if (kind == BODY_MULTIPART && method->client_streaming) gateway_parts_begin(c);
+}
+
+static void endpoint_head(struct request *r, struct blob *account) {
+    if (gateway_socket_wanted(r)) {
+        gateway_socket_head(r, account);
         return;
     }
     enum body_kind kind = gateway_body_kind(r);
@@ -185,5 +236,25 @@ void gateway_head(struct request *r) {
         gateway_stream_head(r);
         return;
     }
+    if (r->route->method->server_streaming && gateway_events_wanted(r) && gateway_events_over(r))
+        return;
     begin(r, account, kind);
+}
+
+void gateway_head(struct request *r) {
+    if (gateway_fixed(r)) return;
+    if (!find_route(r)) return;
+    struct space *space = space_get(r->view, r->ns);
+    struct blob *account = space == NULL ? NULL : account_of(r, space, false);
+    if (account == NULL && !r->route->public) {
+        gateway_refuse(r, 401, STATUS_UNAUTHENTICATED, "an account is required");
+        return;
+    }
+    switch (r->route->kind) { // who answers
+    case ROUTE_ENDPOINT: endpoint_head(r, account); return;
+    case ROUTE_HANDLER: gateway_web_head(r, account); return;
+    case ROUTE_FORWARD:
+        gateway_refuse(r, 501, STATUS_UNIMPLEMENTED, "raw HTTP is not answered by this version");
+        return;
+    }
 }

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// From an HTTP request to the message that the service gets.
+// The body of a request: what it is, and the gathering of it.
 //
-// JSON goes to the service as it came, where it is decoded once; queries and forms become JSON here, typed by the contract.
-// A body of application/protobuf goes as such.
-#include "pb/visit.h"
+// JSON goes to the service as it came, where it is decoded once, and a body of application/protobuf goes as such, unless there are
+// other values beside it (gateway_map.c).
 #include "rpc/gateway.h"
 
 #include <stdio.h>
 
-enum body_kind gateway_body_kind(const struct request *r) {
+static enum body_kind kind_by_type(struct str content_type) {
     static const struct {
         const char *type;
         enum body_kind kind;
@@ -16,18 +15,42 @@ enum body_kind gateway_body_kind(const struct request *r) {
                  {"text/json", BODY_JSON},
                  {"text/plain", BODY_JSON},
                  {"application/x-www-form-urlencoded", BODY_FORM},
+                 {"multipart/form-data", BODY_MULTIPART},
+                 {"application/x-ndjson", BODY_LINES},
+                 {"application/jsonl", BODY_LINES},
                  {"application/protobuf", BODY_PROTO},
                  {"application/x-protobuf", BODY_PROTO}};
-    if (str_is(r->stream->method, "GET") || str_is(r->stream->method, "HEAD")) return BODY_QUERY;
-    if (r->head.content_type.n == 0) return BODY_JSON;
     for (size_t i = 0; i < sizeof KINDS / sizeof KINDS[0]; i++) {
-        if (head_type_is(r->head.content_type, KINDS[i].type)) return KINDS[i].kind;
+        if (head_type_is(content_type, KINDS[i].type)) return KINDS[i].kind;
     }
     return BODY_UNKNOWN;
 }
 
+// A path whose body is a field of bytes takes what is of no known type, and plain text; one of a string takes plain text.
+static bool is_raw(const struct pb_field *field, enum body_kind kind, struct str content_type) {
+    if (field == NULL || field->repeated) return false;
+    bool plain = head_type_is(content_type, "text/plain");
+    if (field->type == PB_BYTES) return plain || kind == BODY_UNKNOWN;
+    return field->type == PB_STRING && plain;
+}
+
+enum body_kind gateway_body_kind(const struct request *r) {
+    if (str_is(r->stream->method, "GET") || str_is(r->stream->method, "HEAD")) return BODY_QUERY;
+    if (r->head.content_type.n == 0) return BODY_JSON;
+    enum body_kind kind = kind_by_type(r->head.content_type);
+    return is_raw(r->route->body, kind, r->head.content_type) ? BODY_RAW : kind;
+}
+
 void gateway_data(struct call *c, struct str bytes) {
     size_t limit = c->at->server->options.max_message;
+    if (c->body_kind == BODY_LINES) {
+        gateway_lines_data(c, bytes);
+        return;
+    }
+    if (c->parts != NULL) {
+        gateway_parts_data(c, bytes);
+        return;
+    }
     http_keep(c->stream, bytes.n);
     if (bytes.n > limit || c->body.n > limit - bytes.n) {
         char text[100];
@@ -41,40 +64,24 @@ void gateway_data(struct call *c, struct str bytes) {
     buf_append_str(&c->body, bytes);
 }
 
-static struct str query_of(const struct call *c) {
-    struct str path = c->stream->path;
-    const char *mark = memchr(path.p, '?', path.n);
-    if (mark == NULL) return (struct str){"", 0};
-    return (struct str){mark + 1, path.n - (size_t)(mark + 1 - path.p)};
-}
-
-// curl -d sends JSON under a form's name when nothing else is said; no field of a form begins with a brace.
-static bool looks_like_json(struct str body) {
-    size_t i = 0;
-    while (i < body.n &&
-           (body.p[i] == ' ' || body.p[i] == '\t' || body.p[i] == '\r' || body.p[i] == '\n'))
-        i++;
-    return i < body.n && body.p[i] == '{';
-}
-
 void gateway_end(struct call *c) {
+    if (c->body_kind == BODY_LINES) {
+        gateway_lines_end(c);
+        return;
+    }
+    if (c->parts != NULL) {
+        gateway_parts_end(c);
+        return;
+    }
     c->request_ended = true;
-    struct str pairs = {"", 0};
-    if (c->body_kind == BODY_QUERY || (c->body_kind == BODY_JSON && c->body.n == 0))
-        pairs = query_of(c);
-    if (c->body_kind == BODY_FORM && !looks_like_json(buf_str(&c->body))) pairs = buf_str(&c->body);
-    struct err err = {0};
-    struct buf json = {0};
+    bool multipart = c->body_kind == BODY_MULTIPART;
+    bool as_it_is = c->body_kind == BODY_JSON || c->body_kind == BODY_PROTO;
     struct blob *body;
-    if (pairs.n > 0) {
-        int rc = pb_query_to_json(c->route->method->input, pairs, &json, &err);
-        if (rc < 0) {
-            buf_free(&json);
-            call_fail(c, -rc, "%s", err.text);
-            return;
-        }
-        body = buf_take(&json);
-    } else if (c->body.n == 0 && c->body_kind != BODY_PROTO) {
+    bool values = c->body_kind != BODY_QUERY && (c->body.n > 0 || multipart);
+    if (c->mapped || (!as_it_is && values)) {
+        body = gateway_map(c);
+        if (body == NULL) return;
+    } else if (c->body_kind == BODY_QUERY || (c->body.n == 0 && c->body_kind != BODY_PROTO)) {
         body = blob_hold(c->at->server->empty_object);
     } else {
         body = buf_take(&c->body);

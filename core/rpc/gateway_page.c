@@ -57,11 +57,13 @@ static int send_whole(struct http_stream *s, int status, const struct headers *h
     return rc < 0 ? rc : http_finish(s, NULL, 0);
 }
 
-static void add_error_headers(struct headers *h, int http, const struct blob *body) {
+static void add_error_headers(struct headers *h, int http, const struct blob *body,
+                              const char *allow) {
     headers_add(h, "content-type", str_of("application/json"));
     headers_add_number(h, "content-length", body->n);
     if (http == 401) headers_add(h, "www-authenticate", str_of("Bearer"));
-    if (http == 405) headers_add(h, "allow", str_of(METHODS));
+    bool usual = allow == NULL || allow[0] == '\0';
+    if (http == 405) headers_add(h, "allow", str_of(usual ? METHODS : allow));
 }
 
 int gateway_send_error(struct rpc_loop *at, struct http_stream *s, const struct gateway_error *e,
@@ -74,7 +76,7 @@ int gateway_send_error(struct rpc_loop *at, struct http_stream *s, const struct 
         blob_drop(body);
         return -STATUS_RESOURCE_EXHAUSTED;
     }
-    add_error_headers(h, e->http, body);
+    add_error_headers(h, e->http, body, e->allow);
     if (e->pushback) headers_add(h, "retry-after", str_of("1"));
     if (e->request_id != 0) headers_add_hex(h, "mica-request-id", e->request_id);
     headers_add_metadata(h, leading);
@@ -96,6 +98,15 @@ int gateway_send(struct rpc_loop *at, struct http_stream *s, const char *content
     return send_whole(s, 200, h, take_body);
 }
 
+int gateway_send_empty(struct rpc_loop *at, struct http_stream *s, const struct blob *leading,
+                       const struct blob *trailing) {
+    struct headers *h = &at->out;
+    if (!headers_begin(h, leading, trailing, NULL)) return -STATUS_RESOURCE_EXHAUSTED;
+    headers_add_metadata(h, leading);
+    headers_add_metadata(h, trailing);
+    return http_respond(s, 204, h->items, h->n, true);
+}
+
 // ---- refusals
 
 // A request that is refused while its body is still coming: some clients take an answer before the
@@ -108,7 +119,7 @@ static void refuse_now(struct call *c) {
     call_answered(c, c->refusal_status);
     bool sent = headers_begin(h, NULL, NULL, NULL);
     if (sent) {
-        add_error_headers(h, c->refusal, body);
+        add_error_headers(h, c->refusal, body, buf_cstr(&c->body));
         sent = send_whole(c->stream, c->refusal, h, body) == 0;
     } else {
         blob_drop(body);
@@ -141,6 +152,7 @@ void gateway_refuse(struct request *r, int http, int status, const char *format,
     int n = vsnprintf(text, sizeof text, format, args);
     va_end(args);
     struct gateway_error e = {.http = http,
+                              .allow = r->allow,
                               .id = gateway_id(id, r->route),
                               .detail = {text, n < (int)sizeof text ? (size_t)n : sizeof text - 1}};
     struct call *c = NULL;
@@ -150,6 +162,8 @@ void gateway_refuse(struct request *r, int http, int status, const char *format,
         struct buf body = {0};
         gateway_put_error(&body, &e);
         c->message = buf_take(&body);
+        if (r->allow != NULL)
+            buf_append_text(&c->body, r->allow); // of such a call, what "allow" says
         c->refusal = http;
         c->refusal_status = status;
         if (c->message != NULL) return;

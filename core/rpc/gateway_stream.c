@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Answers of many messages: an endpoint that streams to its caller answers with newline-delimited JSON, one line a message;
-// an error after the first line is a last line {"error":{...}}.
+// Answers of many messages as newline-delimited JSON: one line a message; an error after the first line is a last line
+// {"error":{...}}. Who asks for server-sent events gets those (gateway_events.c).
 #include "rpc/gateway.h"
 
 #define NDJSON "application/x-ndjson"
 
-static void break_off(struct call *c) {
+void gateway_stream_break(struct call *c) {
     call_cancel(c, STATUS_CANCELLED);
     if (!c->answered) call_answered(c, STATUS_RESOURCE_EXHAUSTED);
     http_reset(c->stream, HTTP2_INTERNAL_ERROR);
@@ -36,16 +36,16 @@ static bool send_error_line(struct call *c, int http, const struct msg_fault *fa
 static void end_error(struct call *c, int status, const struct msg_fault *fault,
                       const struct message *m, bool pushback) {
     if (!c->headed) {
-        gateway_end_error(c, status_http(status), status, fault, m, pushback);
+        gateway_end_error(c, gateway_http(status, fault), status, fault, m, pushback);
         return;
     }
     call_answered(c, status);
-    if (!send_error_line(c, status_http(status), fault))
+    if (!send_error_line(c, gateway_http(status, fault), fault))
         http_reset(c->stream, HTTP2_INTERNAL_ERROR);
 }
 
 static void on_headers(struct call *c, struct message *m) {
-    if (!send_head(c, m->metadata, false)) break_off(c);
+    if (!send_head(c, m->metadata, false)) gateway_stream_break(c);
 }
 
 static void on_item(struct call *c, struct message *m) {
@@ -53,7 +53,7 @@ static void on_item(struct call *c, struct message *m) {
     if ((!c->headed && !send_head(c, NULL, false)) ||
         (n > 0 && http_send_blob(c->stream, blob_hold(m->body)) < 0) ||
         http_send(c->stream, str_of("\n")) < 0) {
-        break_off(c);
+        gateway_stream_break(c);
         return;
     }
     call_item_queued(c, m->body);
@@ -83,7 +83,9 @@ const struct call_form GATEWAY_STREAM = {
 };
 
 void gateway_stream_head(struct request *r) {
-    const struct http_header head[] = {{str_of("content-type"), str_of(NDJSON)}};
+    bool events = gateway_events_wanted(r);
+    const struct http_header head[] = {
+        {str_of("content-type"), str_of(events ? EVENT_STREAM : NDJSON)}};
     if (http_respond(r->stream, 200, head, 1, true) < 0)
         http_reset(r->stream, HTTP2_INTERNAL_ERROR);
 }

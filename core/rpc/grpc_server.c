@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// gRPC over HTTP/2 (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), the server side of both doors.
+// gRPC over HTTP/2 (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md) and gRPC-Web over HTTP/1.1 and HTTP/2
+// (PROTOCOL-WEB.md, there; grpc_web.h), the server side of both doors.
 //
 // A method whose caller sends one message: the message is collected, and the REQUEST goes to the service when the caller
 // has ended its side. A method whose caller streams: the REQUEST goes at once, each message is an ITEM, the caller's end is END;
@@ -11,23 +12,41 @@
 // shorter. The head of the answer has to say so before the first message; a call that does not ask never looks.
 //
 // An answer is always HTTP 200: head, messages, trailers with the status; or, when nothing was sent before, one block
-// of headers with the status in it ("Trailers-Only").
+// of headers with the status in it ("Trailers-Only"). gRPC-Web differs in how bytes go in and out, and comes from browsers: it is
+// trusted as far as any other request over HTTP (account.c).
 #include "rpc/call.h"
+#include "rpc/cors.h"
 
 #include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 
 #define RETRY_PUSHBACK_MS "100"
 #define FRAME_ON_STACK 1024
 
-static const struct {
-    const char *type;
+struct type {
+    const char *name;
     enum msg_encoding encoding;
-} TYPES[] = {{"application/grpc", MSG_PROTO},
-             {"application/grpc+proto", MSG_PROTO},
-             {"application/grpc+json", MSG_JSON}};
+    enum grpc_web web;
+};
+static const struct type TYPES[] = {
+    {"application/grpc", MSG_PROTO, GRPC_PLAIN},
+    {"application/grpc+proto", MSG_PROTO, GRPC_PLAIN},
+    {"application/grpc+json", MSG_JSON, GRPC_PLAIN},
+    {"application/grpc-web", MSG_PROTO, GRPC_WEB},
+    {"application/grpc-web+proto", MSG_PROTO, GRPC_WEB},
+    {"application/grpc-web+json", MSG_JSON, GRPC_WEB},
+    {"application/grpc-web-text", MSG_PROTO, GRPC_WEB_TEXT},
+    {"application/grpc-web-text+proto", MSG_PROTO, GRPC_WEB_TEXT},
+};
 #define TYPE_COUNT (sizeof TYPES / sizeof TYPES[0])
+
+// NULL: none of them.
+static const struct type *type_of(struct str media_type) {
+    for (size_t i = 0; i < TYPE_COUNT; i++) {
+        if (head_type_is(media_type, TYPES[i].name)) return &TYPES[i];
+    }
+    return NULL;
+}
 
 // ---- answers
 
@@ -57,6 +76,20 @@ static bool send_head(struct call *c, const struct blob *leading, int compress) 
     return http_respond(c->stream, 200, h->items, h->n, false) == 0;
 }
 
+static bool send_buf(struct call *c, struct buf *take) {
+    struct blob *bytes = take->failed ? NULL : buf_take(take);
+    buf_free(take);
+    return bytes != NULL && http_send_blob(c->stream, bytes) == 0;
+}
+
+static bool send_text(struct call *c, const unsigned char head[GRPC_FRAME_HEAD],
+                      struct blob *take) {
+    struct buf text = {0};
+    grpc_web_put_text(&text, head, blob_str(take));
+    blob_drop(take);
+    return send_buf(c, &text);
+}
+
 // Takes the body.
 static bool send_frame(struct call *c, struct blob *take, int compress) {
     struct blob *packed = NULL;
@@ -68,6 +101,7 @@ static bool send_frame(struct call *c, struct blob *take, int compress) {
     struct str body = blob_str(take);
     unsigned char frame[GRPC_FRAME_HEAD + FRAME_ON_STACK];
     grpc_frame_head(frame, body.n, packed != NULL);
+    if (c->web == GRPC_WEB_TEXT) return send_text(c, frame, take);
     if (body.n > FRAME_ON_STACK)
         return http_send(c->stream, (struct str){(char *)frame, GRPC_FRAME_HEAD}) == 0
                    ? http_send_blob(c->stream, take) == 0
@@ -85,6 +119,13 @@ static void add_end(struct headers *h, int status, const struct msg_fault *fault
     if (pushback) headers_add(h, "grpc-retry-pushback-ms", str_of(RETRY_PUSHBACK_MS));
 }
 
+static bool send_trailers(struct call *c, const struct headers *h) {
+    if (c->web == GRPC_PLAIN) return http_finish(c->stream, h->items, h->n) == 0;
+    struct buf frame = {0};
+    grpc_web_put_trailers(&frame, h, c->web);
+    return send_buf(c, &frame) && http_finish(c->stream, NULL, 0) == 0;
+}
+
 static void end_call(struct call *c, int status, const struct msg_fault *fault,
                      const struct blob *leading, const struct blob *trailing, bool pushback) {
     struct headers *h = &c->at->out;
@@ -100,9 +141,9 @@ static void end_call(struct call *c, int status, const struct msg_fault *fault,
     add_end(h, status, fault, pushback);
     if (status != STATUS_OK) headers_add_hex(h, "mica-request-id", c->context->request_id);
     headers_add_metadata(h, trailing);
-    int rc = c->headed ? http_finish(c->stream, h->items, h->n)
-                       : http_respond(c->stream, 200, h->items, h->n, true);
-    if (rc < 0) http_reset(c->stream, HTTP2_INTERNAL_ERROR);
+    bool sent =
+        c->headed ? send_trailers(c, h) : http_respond(c->stream, 200, h->items, h->n, true) == 0;
+    if (!sent) http_reset(c->stream, HTTP2_INTERNAL_ERROR);
 }
 
 // ---- from the service
@@ -147,12 +188,6 @@ static void on_fail(struct call *c, int status, const struct msg_fault *fault, b
 }
 
 // ---- from the caller
-
-static int send_item(struct intake *in, struct blob *take) {
-    struct call *c = (struct call *)((char *)in - offsetof(struct call, intake));
-    struct blob *body = call_to_service(c, take);
-    return body == NULL ? -STATUS_INVALID_ARGUMENT : call_tell(c, MSG_ITEM, body, 0, 0);
-}
 
 static void collect(struct call *c, struct str bytes) {
     struct err err = {0};
@@ -218,6 +253,40 @@ static const struct call_form GRPC_FORM = {
     .fail = on_fail,
 };
 
+// ---- gRPC-Web as text
+
+// Characters are given back to flow control when their group is complete: as many as it has bytes with these bytes, the others now.
+static void on_text(struct call *c, struct str text) {
+    struct buf bytes = {0};
+    size_t complete = c->text.n + text.n;
+    bool sound = grpc_web_decode(&c->text, text, &bytes);
+    if (sound) {
+        http_consume(c->stream, complete - c->text.n - bytes.n);
+        on_data(c, buf_str(&bytes));
+    } else {
+        call_fail(c, bytes.failed ? STATUS_RESOURCE_EXHAUSTED : STATUS_INTERNAL,
+                  bytes.failed ? "no memory for a message" : "the body is not base64");
+    }
+    buf_free(&bytes);
+}
+
+static void on_text_end(struct call *c) {
+    if (c->text.n > 0) {
+        call_fail(c, STATUS_INTERNAL, "the body is not base64: its last group is not padded");
+    } else {
+        on_end(c);
+    }
+}
+
+static const struct call_form TEXT_FORM = {
+    .data = on_text,
+    .end = on_text_end,
+    .headers = on_headers,
+    .item = on_item,
+    .response = on_response,
+    .fail = on_fail,
+};
+
 // ---- heads
 
 // An HTTP error, for what is no gRPC call.
@@ -269,7 +338,7 @@ static void refuse_unknown(struct request *r, const char *type) {
 }
 
 // The api door's own table knows paths in normal form; what it lacks is looked up among the proxy's, which are gRPC's.
-static const struct route *find_route(struct request *r) {
+const struct route *grpc_route(struct request *r) {
     const struct route *route =
         route_find_again(&r->view->last_route, r->view->table, r->ns, r->path, r->head.version);
     if (route != NULL || r->view == &r->at->views[DOOR_PROXY]) return route;
@@ -280,40 +349,53 @@ static const struct route *find_route(struct request *r) {
     return route;
 }
 
-static void begin(struct request *r, size_t type, int64_t deadline) {
+// A caller of gRPC-Web may want the answer in another form than its request has.
+static const struct type *answer_type(const struct request *r, const struct type *asked) {
+    struct str accept;
+    if (asked->web == GRPC_PLAIN ||
+        !http_header_get(r->stream->headers, r->stream->header_count, "accept", &accept))
+        return asked;
+    const struct type *type = type_of(accept);
+    bool fits = type != NULL && type->web != GRPC_PLAIN && type->encoding == asked->encoding;
+    return fits ? type : asked;
+}
+
+static void begin(struct request *r, const struct type *type, int64_t deadline) {
+    const struct type *answer = answer_type(r, type);
     struct space *space = space_get(r->view, r->ns);
-    struct blob *account = space == NULL ? NULL : account_of(r, space, true);
+    struct blob *account = space == NULL ? NULL : account_of(r, space, type->web == GRPC_PLAIN);
     if (account == NULL && !r->route->public) {
-        refuse(r, TYPES[type].type, STATUS_UNAUTHENTICATED, "an account is required");
+        refuse(r, answer->name, STATUS_UNAUTHENTICATED, "an account is required");
         return;
     }
     bool failed;
     struct buf first = {0};
     struct blob *metadata =
         head_metadata(&first, r->stream->headers, r->stream->header_count, &failed);
-    struct call *c = failed ? NULL : call_new(r, &GRPC_FORM, account, metadata, deadline);
+    const struct call_form *form = type->web == GRPC_WEB_TEXT ? &TEXT_FORM : &GRPC_FORM;
+    struct call *c = failed ? NULL : call_new(r, form, account, metadata, deadline);
     if (c == NULL) {
-        refuse(r, TYPES[type].type, STATUS_RESOURCE_EXHAUSTED, "no memory for the call");
+        refuse(r, answer->name, STATUS_RESOURCE_EXHAUSTED, "no memory for the call");
         return;
     }
-    c->content_type = str_of(TYPES[type].type);
-    c->encoding = (struct msg_form){.encoding = (uint8_t)TYPES[type].encoding};
-    c->transcoded = r->route->outside && TYPES[type].encoding == MSG_JSON;
-    intake_create(&c->intake, r->at->server->options.max_message, send_item);
+    c->content_type = str_of(answer->name);
+    c->web = (uint8_t)answer->web;
+    c->encoding = (struct msg_form){.encoding = (uint8_t)type->encoding};
+    c->transcoded = r->route->outside && type->encoding == MSG_JSON;
+    intake_create(&c->intake, r->at->server->options.max_message, call_item);
     if (str_is(r->head.encoding, "gzip")) c->intake.frame.gzip = &r->at->gzip;
     c->intake.frame.keep_packed = !r->route->method->client_streaming;
     if (r->route->method->client_streaming) call_request(c, NULL);
 }
 
 void grpc_head(struct request *r) {
-    size_t type = 0;
-    while (type < TYPE_COUNT && !head_type_is(r->head.content_type, TYPES[type].type)) type++;
-    if (type == TYPE_COUNT) {
+    const struct type *type = type_of(r->head.content_type);
+    if (type == NULL) {
         refuse_http(r, 415,
                     "This address speaks gRPC: content-type application/grpc is expected.\n");
         return;
     }
-    if (http_session_version(r->stream->session) != HTTP_2) {
+    if (type->web == GRPC_PLAIN && http_session_version(r->stream->session) != HTTP_2) {
         refuse_http(r, 505, "gRPC needs HTTP/2.\n");
         return;
     }
@@ -321,7 +403,7 @@ void grpc_head(struct request *r) {
         refuse_http(r, 405, "gRPC calls are POST requests.\n");
         return;
     }
-    const char *name = TYPES[type].type;
+    const char *name = type->name;
     int64_t timeout = 0;
     if (!head_namespace_valid(r->ns)) {
         refuse(r, name, STATUS_INVALID_ARGUMENT,
@@ -334,9 +416,10 @@ void grpc_head(struct request *r) {
         refuse(r, name, STATUS_UNIMPLEMENTED,
                "grpc-encoding \"%.*s\" is not supported: use gzip or identity",
                (int)(r->head.encoding.n < 50 ? r->head.encoding.n : 50), r->head.encoding.p);
-    } else if ((r->route = find_route(r)) == NULL) {
+    } else if ((r->route = grpc_route(r)) == NULL) {
         refuse_unknown(r, name);
     } else {
+        cors_answer(r);
         const struct pb_method *method = r->route->method;
         bool unary = !method->client_streaming && !method->server_streaming;
         bool timed = r->head.timeout.n > 0;

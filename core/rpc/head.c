@@ -23,13 +23,16 @@ enum kind {
     KIND_TRACE,
     KIND_ORIGIN,
     KIND_SITE,
+    KIND_ACCEPT, // metadata too
     KIND_SECRET
 };
 
 // By length first: most headers are told apart by that alone.
 static enum kind kind_of(struct str name) {
     switch (name.n) {
-    case 6: return str_is(name, "origin") ? KIND_ORIGIN : KIND_PLAIN;
+    case 6:
+        if (str_is(name, "accept")) return KIND_ACCEPT;
+        return str_is(name, "origin") ? KIND_ORIGIN : KIND_PLAIN;
     case 10: return str_is(name, "mica-chain") ? KIND_CHAIN : KIND_PLAIN;
     case 11: return str_is(name, "traceparent") ? KIND_TRACE : KIND_PLAIN;
     case 12:
@@ -44,7 +47,8 @@ static enum kind kind_of(struct str name) {
         return str_is(name, "sec-fetch-site") ? KIND_SITE : KIND_PLAIN;
     case 15: return str_is(name, "micro-namespace") ? KIND_OLD_NS : KIND_PLAIN;
     case 19: return str_is(name, "proxy-authorization") ? KIND_SECRET : KIND_PLAIN;
-    default: return KIND_PLAIN;
+    // A WebSocket's handshake, which may hold a token.
+    default: return str_starts(name, "sec-websocket-") ? KIND_SECRET : KIND_PLAIN;
     }
 }
 
@@ -75,6 +79,7 @@ void head_read(struct head *h, const struct http_header *headers, size_t count) 
         case KIND_TRACE: h->traceparent = value; break;
         case KIND_ORIGIN: h->origin = value; break;
         case KIND_SITE: h->fetch_site = value; break;
+        case KIND_ACCEPT: h->accept = value; break;
         case KIND_PLAIN:
         case KIND_SECRET: break;
         }
@@ -222,7 +227,9 @@ struct blob *head_metadata(struct buf *first, const struct http_header *headers,
                            bool *failed) {
     for (size_t i = 0; i < count; i++) {
         struct str name = headers[i].name;
-        if (kind_of(name) != KIND_PLAIN || !metadata_key_allowed(name)) continue;
+        enum kind kind = kind_of(name);
+        bool shown = kind == KIND_PLAIN || kind == KIND_ACCEPT;
+        if (!shown || !metadata_key_allowed(name)) continue;
         if (name.n > 4 && memcmp(name.p + name.n - 4, "-bin", 4) == 0) {
             add_binary(first, name, headers[i].value);
         } else {

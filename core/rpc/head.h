@@ -11,6 +11,7 @@ struct head {
     struct str version;     // mica-version: of the service; empty: whichever
     struct str timeout;     // grpc-timeout
     struct str encoding;    // grpc-encoding
+    struct str accept;
     struct str traceparent; // W3C Trace Context
     uint8_t chain;          // mica-chain: how many calls deep
     struct str origin;      // browsers only, as the next one

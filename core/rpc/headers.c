@@ -34,17 +34,17 @@ bool headers_begin(struct headers *h, const struct blob *a, const struct blob *b
 
 void headers_free(struct headers *h) { buf_free(&h->text); }
 
-static void add(struct headers *h, struct str name, struct str value) {
+void headers_add_pair(struct headers *h, struct str name, struct str value) {
     if (h->n < HEADERS_MAX) h->items[h->n++] = (struct http_header){name, value};
 }
 
 void headers_add(struct headers *h, const char *name, struct str value) {
-    add(h, str_of(name), value);
+    headers_add_pair(h, str_of(name), value);
 }
 
 // Adds what was appended to `text` since `from`.
 static void add_text(struct headers *h, struct str name, size_t from) {
-    add(h, name, (struct str){buf_p(&h->text) + from, h->text.n - from});
+    headers_add_pair(h, name, (struct str){buf_p(&h->text) + from, h->text.n - from});
 }
 
 void headers_add_number(struct headers *h, const char *name, size_t value) {
@@ -88,7 +88,7 @@ void headers_add_metadata(struct headers *h, const struct blob *metadata) {
         if (is_binary(pair.key)) {
             add_base64(h, pair.key, pair.value);
         } else if (printable(pair.value)) {
-            add(h, pair.key, pair.value);
+            headers_add_pair(h, pair.key, pair.value);
         }
     }
 }

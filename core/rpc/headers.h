@@ -20,6 +20,7 @@ bool headers_begin(struct headers *h, const struct blob *a, const struct blob *b
 void headers_free(struct headers *h);
 void headers_add(struct headers *h, const char *name,
                  struct str value); // both must outlive the use
+void headers_add_pair(struct headers *h, struct str name, struct str value); // the same
 void headers_add_number(struct headers *h, const char *name, size_t value);
 void headers_add_hex(struct headers *h, const char *name, uint64_t value); // 16 digits
 // The pairs that a service may send: keys allowed, values without control characters; "-bin" values as base64.

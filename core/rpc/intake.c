@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rpc/intake.h"
 
+static int next_frame(struct intake *in, struct str *bytes, struct blob **message,
+                      struct err *err) {
+    int rc = grpc_frame_feed(&in->frame, bytes, message, err);
+    in->under_way = grpc_frame_between(&in->frame) ? 0 : in->frame.length;
+    return rc;
+}
+
 void intake_create(struct intake *in, size_t max,
                    int (*item)(struct intake *in, struct blob *take)) {
-    *in = (struct intake){.frame = {.max = max}, .credit = MSG_WINDOW, .item = item};
+    *in = (struct intake){
+        .frame = {.max = max}, .credit = MSG_WINDOW, .next = next_frame, .item = item};
 }
 
 void intake_destroy(struct intake *in) {
@@ -17,7 +25,7 @@ bool intake_empty(const struct intake *in) { return in->waiting.n == in->waiting
 static int parse(struct intake *in, struct str *bytes, struct err *err) {
     while (bytes->n > 0 && in->credit > 0) {
         struct blob *message;
-        int rc = grpc_frame_feed(&in->frame, bytes, &message, err);
+        int rc = in->next(in, bytes, &message, err);
         if (rc < 0) return rc;
         if (rc == 0) break;
         in->credit -= message_weight(message);
@@ -27,9 +35,7 @@ static int parse(struct intake *in, struct str *bytes, struct err *err) {
     return 0;
 }
 
-static bool is_long(const struct intake *in) {
-    return !grpc_frame_between(&in->frame) && in->frame.length > MSG_WINDOW;
-}
+static bool is_long(const struct intake *in) { return in->under_way > MSG_WINDOW; }
 
 // Bytes that were parsed are given back. `before`: a long message had begun before them.
 static void give_back(struct intake *in, struct http_stream *stream, size_t n, bool before) {
@@ -76,6 +82,7 @@ int intake_credit(struct intake *in, struct http_stream *stream, uint32_t credit
         if (rest.n > 0) memmove(buf_p(&in->waiting), rest.p, rest.n);
         in->waiting.n = rest.n;
         in->waiting_from = 0;
+        if (rest.n == 0) buf_free(&in->waiting); // the stream may be idle for long
     }
     give_back(in, stream, before - rest.n, before_long);
     return rc;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// gRPC messages that come from the peer on their way to a port that gives credit for them.
+// Messages that come from the peer on their way to a port that gives credit for them: gRPC's, lines of JSON, a WebSocket's.
 //
 // While there is credit, bytes are parsed as they come and given back to HTTP's flow control at once; what is sent to the port
 // is bounded by the credit. Without credit bytes wait unparsed and are not given back, so the peer stalls when its
@@ -18,11 +18,16 @@ struct intake {
     struct buf waiting;      // bytes that came without credit, not yet consumed
     size_t waiting_from;
     int64_t credit;
+    // Takes the next message from the front of *bytes: 1; 0: all bytes are taken and it is not whole, then `under_way` says how
+    // long it is, as far as is known; negative: a fault.
+    int (*next)(struct intake *in, struct str *bytes, struct blob **message, struct err *err);
+    size_t under_way;
     bool kept; // of a long message
     // Gives a message to the port; negative stops the intake.
     int (*item)(struct intake *in, struct blob *take);
 };
 
+// For gRPC's messages; whoever has others sets `next` after it.
 void intake_create(struct intake *in, size_t max,
                    int (*item)(struct intake *in, struct blob *take));
 void intake_destroy(struct intake *in);

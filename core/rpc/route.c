@@ -5,6 +5,7 @@
 // a loop compares it with the table that it holds, one atomic read a request, and takes the lock only when they differ.
 // The loop's own reference keeps the address of its table from being used again, so the comparison cannot be fooled.
 #include "rpc/route.h"
+#include "rpc/route_tree.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -27,13 +28,19 @@ void route_table_drop(struct route_table *t) {
     unsigned before = atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel);
     assert(before > 0);
     if (before > 1) return;
-    for (struct map_entry *e = map_next(&t->routes, NULL); e != NULL; e = map_next(&t->routes, e)) {
-        struct route *route = e->value;
+    for (struct route *route = t->owned; route != NULL;) {
+        struct route *next = route->owned;
         port_drop(route->port);
         pb_pool_drop(route->pool);
+        blob_drop(route->cors);
         free(route);
+        route = next;
     }
     map_free(&t->routes);
+    for (struct map_entry *e = map_next(&t->trees, NULL); e != NULL; e = map_next(&t->trees, e))
+        route_tree_delete(e->value);
+    map_free(&t->trees);
+    map_free(&t->origins);
     blob_drop(t->loopback);
     free(t);
 }
@@ -85,6 +92,53 @@ const struct route *route_find_again(struct route_memo *memo, const struct route
         memcpy(memo->key + ns.n, path.p, path.n);
     }
     return route;
+}
+
+// ---- requests over HTTP
+
+bool route_method_usual(struct str method) {
+    static const char *const USUAL[] = {"POST", "GET", "PUT", "PATCH", "DELETE", "HEAD"};
+    for (size_t i = 0; i < sizeof USUAL / sizeof USUAL[0]; i++) {
+        if (str_is(method, USUAL[i])) return true;
+    }
+    return false;
+}
+
+// The path as written begins with the prefix, up to a "/" or the end.
+static bool has_prefix(struct str clean, struct str prefix) {
+    if (prefix.n == 0) return true;
+    if (clean.n < prefix.n || memcmp(clean.p, prefix.p, prefix.n) != 0) return false;
+    return clean.n == prefix.n || clean.p[prefix.n] == '/' || prefix.p[prefix.n - 1] == '/';
+}
+
+const struct route *route_match(const struct route_table *t, const struct route_query *q,
+                                struct route_param *params, size_t *param_count) {
+    *param_count = 0;
+    if (t == NULL) return NULL;
+    bool any = t->trees.count > 0;
+    const struct route_tree *own = any ? map_get(&t->trees, q->ns) : NULL;
+    const struct route_tree *all = any ? map_get(&t->trees, (struct str){"", 0}) : NULL;
+    const struct route *route = own == NULL ? NULL : route_tree_literal(own, q);
+    if (route == NULL && all != NULL) route = route_tree_literal(all, q);
+    if (route != NULL) return route;
+    if (route_method_usual(q->method)) {
+        route = route_find_version(t, q->ns, q->normal, q->version);
+        if (route != NULL && has_prefix(q->clean, route->prefix)) return route;
+    }
+    route = own == NULL ? NULL : route_tree_find(own, q, params, param_count);
+    if (route == NULL && all != NULL) route = route_tree_find(all, q, params, param_count);
+    return route;
+}
+
+void route_methods(const struct route_table *t, const struct route_query *q, struct buf *allow) {
+    if (t == NULL) return;
+    const struct route *route = route_find_version(t, q->ns, q->normal, q->version);
+    if (route != NULL && has_prefix(q->clean, route->prefix))
+        buf_append_text(allow, "GET, HEAD, POST, PUT, PATCH, DELETE");
+    const struct route_tree *own = map_get(&t->trees, q->ns);
+    const struct route_tree *all = map_get(&t->trees, (struct str){"", 0});
+    if (own != NULL) route_tree_methods(own, q, allow);
+    if (all != NULL) route_tree_methods(all, q, allow);
 }
 
 // ---- slots

@@ -13,6 +13,7 @@
 #include "base/map.h"
 #include "msg/message.h"
 #include "pb/desc.h"
+#include "pb/path_template.h"
 
 // ---- directory
 struct directory;
@@ -61,7 +62,14 @@ int directory_find(struct directory *d, struct str ns, struct str service, struc
 uint64_t directory_epoch(struct directory *d); // grows with every change
 
 // ---- routes
+enum route_kind { // core.proto, Route.Kind
+    ROUTE_ENDPOINT,
+    ROUTE_HANDLER, // raw HTTP; no `method`
+    ROUTE_FORWARD, // to an HTTP service elsewhere; no `method`
+};
+
 struct route {
+    enum route_kind kind;
     struct port *port;
     struct pb_pool *pool;
     const struct pb_method *method;
@@ -73,12 +81,32 @@ struct route {
     bool outside; // its port takes and gives wire only (transcode.h)
     uint32_t generation;
     uint32_t series; // what its calls count as, see stats.h
+    // Of a template (core.proto), else empty: see route_tree.h
+    bool templated;
+    bool by_version;        // only for requests that name `version`
+    struct str http_method; // "GET"; "*": every one
+    struct str host;        // "": every one
+    struct str verb;        // where the template has variables; of others it is part of the path
+    const struct pb_field *body, *response_body; // of an endpoint: the field that it is; NULL: see the next, and the whole
+    bool whole_body; // the body is the whole request; else, without `body`, there is none
+    bool empty;      // answers that hold nothing are 204
+    struct msg_form form; // how answers are printed as JSON
+    const struct pb_field *event_id, *resume; // of server-sent events; NULL: none
+    struct template_variable *variables;
+    size_t variable_count;
+    struct route *next;  // of the same template
+    struct route *owned; // of the same table
+    // api: the origins whose pages may read its answers, see cors.h. NULL: none.
+    struct blob *cors;
 };
 
 struct route_table {
     atomic_uint refs;
+    struct route *owned; // all routes
     struct map
         routes; // namespace, '\0', path (and '\0', version: see Route.by_version) -> struct route *
+    struct map trees;   // namespace -> struct route_tree *: of templates
+    struct map origins; // every origin that one of the routes allows
     struct blob
         *loopback; // an encoded Account without issuer, or NULL: nobody is trusted by address
 };
@@ -112,6 +140,28 @@ struct route_memo {
 // As route_find_version, by the memo if it can be.
 const struct route *route_find_again(struct route_memo *memo, const struct route_table *t,
                                      struct str ns, struct str path, struct str version);
+
+// What a request over HTTP looks for.
+struct route_query {
+    struct str ns;
+    struct str clean, normal; // its path, see route_normalize
+    struct str method;        // "GET"
+    struct str host;          // with or without a port
+    struct str version;       // empty: whichever
+};
+#define ROUTE_PARAMS_MAX TEMPLATE_VARIABLES_MAX
+struct route_param { // a variable of a template; the value is a slice of the cleaned path
+    struct str name, value;
+};
+// Whether the path of a Micro rule may be asked for by this method.
+bool route_method_usual(struct str method);
+// Looks, in the namespace before the routes of every namespace, for: a template without variables for this method,
+// Micro's own path, a template with variables (literal segments before "*", that before "**"). `params` has room for
+// ROUTE_PARAMS_MAX. No allocation; every node of a tree is visited at most twice.
+const struct route *route_match(const struct route_table *t, const struct route_query *q,
+                                struct route_param *params, size_t *param_count);
+// After a route_match that found nothing: the methods by which the path could be asked for, "GET, HEAD, POST"; empty: none.
+void route_methods(const struct route_table *t, const struct route_query *q, struct buf *allow);
 
 // Builds a table from an encoded mica.core.v1.InstallRequest; services that are not in the
 // directory are listed in `missing` (encoded InstallResponse). Any thread.

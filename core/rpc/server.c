@@ -4,6 +4,7 @@
 // A stream's user is its call, or NULL when it was answered without one (or is not routed yet): then what still comes is
 // given back to flow control and dropped.
 #include "rpc/call.h"
+#include "rpc/cors.h"
 
 #include "base/clock.h"
 
@@ -14,6 +15,16 @@
 #define MAX_CONNECTIONS 10000
 
 // ---- events
+
+// A type of gRPC or gRPC-Web, known or not.
+static bool is_grpc(struct str type) {
+    static const char GRPC[] = "application/grpc";
+    size_t n = sizeof GRPC - 1;
+    for (size_t i = 0; i < n; i++) {
+        if (i == type.n || (type.p[i] | 0x20) != (GRPC[i] | 0x20)) return false;
+    }
+    return type.n == n || strchr("+; -", type.p[n]) != NULL;
+}
 
 static void on_head(struct http_stream *s) {
     struct conn *conn = conn_of(s->session);
@@ -27,11 +38,9 @@ static void on_head(struct http_stream *s) {
     const char *mark = s->path.n == 0 ? NULL : memchr(s->path.p, '?', s->path.n);
     r.path = s->path;
     if (mark != NULL) r.path.n = (size_t)(mark - s->path.p);
-    static const char GRPC[] = "application/grpc";
-    bool grpc = str_starts(r.head.content_type, GRPC) &&
-                (r.head.content_type.n == sizeof GRPC - 1 ||
-                 strchr("+; ", r.head.content_type.p[sizeof GRPC - 1]));
-    if (grpc || door->index == DOOR_PROXY) {
+    if (cors_preflight(&r)) return;
+    cors_answer(&r);
+    if (is_grpc(r.head.content_type) || door->index == DOOR_PROXY) {
         grpc_head(&r);
     } else {
         gateway_head(&r);
@@ -57,6 +66,11 @@ static void on_writable(struct http_stream *s) {
     if (c != NULL) call_writable(c);
 }
 
+static void on_draining(struct http_stream *s) {
+    struct call *c = s->user;
+    if (c != NULL && !c->answered && c->form->draining != NULL) c->form->draining(c);
+}
+
 static void on_closed(struct http_stream *s, enum http_close why) {
     struct call *c = s->user;
     (void)why;
@@ -71,6 +85,7 @@ const struct http_events *rpc_events(void) {
         .end = on_end,
         .writable = on_writable,
         .closed = on_closed,
+        .draining = on_draining,
     };
     return &EVENTS;
 }
@@ -95,7 +110,13 @@ struct door rpc_door_proxy(struct rpc_server *s) {
     return make_door(s, DOOR_PROXY);
 }
 
+bool rpc_allow_origins(struct rpc_server *s, const char *const *origins, size_t count) {
+    s->origins = count == 0 ? NULL : cors_list(origins, count);
+    return count == 0 || s->origins != NULL;
+}
+
 void rpc_limit_messages(struct rpc_server *s, size_t max) { s->options.max_message = max; }
+void rpc_heartbeat(struct rpc_server *s, int64_t period) { s->options.heartbeat = period; }
 
 // ---- routes
 
@@ -177,6 +198,7 @@ void rpc_server_delete(struct rpc_server *s) {
     for (unsigned i = 0; i < s->loop_count; i++) loop_part_destroy(&s->loops[i]);
     pthread_mutex_destroy(&s->lock);
     blob_drop(s->empty_object);
+    blob_drop(s->origins);
     free(s->loops);
     free(s);
 }

@@ -26,7 +26,8 @@ struct blob *transcode_to_json(const struct pb_pool *pool, const struct pb_messa
                                struct err *err) {
     struct buf out = {0};
     struct pb_json_style style = {
-        .camel = form.json_camel, .no_defaults = form.json_compact, .max = max};
+        .camel = form.json_camel, .no_defaults = form.json_compact,
+        .int64_number = form.json_int64_number, .max = max};
     int rc = pb_wire_to_json(pool, type, blob_str(take_wire), &style, &out, err);
     return finish(&out, rc, take_wire, err);
 }

@@ -79,7 +79,7 @@ static struct instance *least_loaded(struct service *s) {
 
 static bool has_streams(const struct message *m) {
     const struct pb_method *method = m->method;
-    return method != NULL && (method->client_streaming || method->server_streaming);
+    return method == NULL /* raw HTTP */ || method->client_streaming || method->server_streaming;
 }
 
 static int cancel_everywhere(struct service *s, struct message *m) {

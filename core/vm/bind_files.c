@@ -55,8 +55,11 @@ static void set_text(lua_State *L, const char *name, const char *value) {
 }
 
 void bind_files(struct vm *vm, lua_State *L) {
-    static const luaL_Reg FUNCTIONS[] = {
-        {"file", file}, {"library", library}, {"compile", compile}, {NULL, NULL}};
+    static const luaL_Reg FUNCTIONS[] = {{"file", file},
+                                         {"library", library},
+                                         {"compile", compile},
+                                         {"web", bind_web},
+                                         {NULL, NULL}};
     bind_functions(vm, L, FUNCTIONS);
     set_text(L, "service", vm->config.service);
     set_text(L, "version", vm->config.version);

@@ -60,8 +60,21 @@ static void set_number(lua_State *L, const char *key, double value) {
     lua_setfield(L, -2, key);
 }
 
+// A rule of google.api.http: { method =, template =, body =, response_body = }.
+static void push_rules(lua_State *L, const struct pb_method *m) {
+    lua_createtable(L, (int)m->http_count, 0);
+    for (size_t i = 0; i < m->http_count; i++) {
+        lua_createtable(L, 0, 4);
+        set_str(L, "method", m->http[i].method);
+        set_str(L, "template", m->http[i].template);
+        set_str(L, "body", m->http[i].body);
+        set_str(L, "response_body", m->http[i].response_body);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+}
+
 static void push_method(lua_State *L, const struct pb_method *m) {
-    lua_createtable(L, 0, 9);
+    lua_createtable(L, 0, 11);
     set_str(L, "name", m->name);
     set_number(L, "index", (double)m->index);
     set_str(L, "path", m->path);
@@ -71,6 +84,9 @@ static void push_method(lua_State *L, const struct pb_method *m) {
     set_str(L, "input", m->input->full_name);
     set_str(L, "output", m->output->full_name);
     set_number(L, "idempotency", m->idempotency);
+    set_number(L, "line", m->line);
+    push_rules(L, m);
+    lua_setfield(L, -2, "http");
 }
 
 static void push_service(lua_State *L, const struct pb_service *s) {
@@ -112,6 +128,28 @@ static int services(lua_State *L) { return push_services(L, true); }
 static int disown(lua_State *L) {
     source_disown_proto(vm_configuration(bind_vm(L))->source, bind_str(L, 1));
     return 0;
+}
+
+static struct str rule_text(lua_State *L, const char *key) {
+    struct str text;
+    lua_getfield(L, 2, key);
+    text.p = lua_tolstring(L, -1, &text.n); // the table keeps it
+    lua_pop(L, 1);
+    return text.p == NULL ? (struct str){"", 0} : text;
+}
+
+// check_http(path, rule): nil, or what is wrong with the rule for that method of the own contract.
+static int check_http(lua_State *L) {
+    struct pb_lua *codec = vm_codec_own(bind_vm(L));
+    const struct pb_method *m = codec ? pb_find_path(pb_lua_pool(codec), bind_str(L, 1)) : NULL;
+    luaL_checktype(L, 2, LUA_TTABLE);
+    luaL_argcheck(L, m != NULL, 1, "no such method");
+    struct pb_http_rule rule = {rule_text(L, "method"), rule_text(L, "template"),
+                                rule_text(L, "body"), rule_text(L, "response_body")};
+    struct err err = {0};
+    if (pb_http_rule_check(m, &rule, &err) == 0) return 0;
+    lua_pushstring(L, err.text);
+    return 1;
 }
 
 static const char *type_name(enum pb_type type) {
@@ -327,19 +365,13 @@ static int complete(lua_State *L) {
 
 void bind_proto(struct vm *vm, lua_State *L) {
     static const luaL_Reg FUNCTIONS[] = {
-        {"contract", contract},
-        {"services", services},
-        {"disown", disown},
-        {"fields", fields},
-        {"enum_values", enum_values},
-        {"encode", encode},
-        {"decode", decode},
-        {"json", json},
-        {"from_json", from_json},
-        {"new", new_message},
-        {"complete", complete},
-        {"type", type},
-        {NULL, NULL},
+        {"contract", contract}, {"check_http", check_http},
+        {"services", services}, {"disown", disown},
+        {"fields", fields},     {"enum_values", enum_values},
+        {"encode", encode},     {"decode", decode},
+        {"json", json},         {"from_json", from_json},
+        {"new", new_message},   {"complete", complete},
+        {"type", type},         {NULL, NULL},
     };
     bind_functions(vm, L, FUNCTIONS);
     pb_lua_open(L);

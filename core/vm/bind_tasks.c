@@ -248,7 +248,9 @@ static int ctx(lua_State *L) {
     switch (key) {
     case SERVICE: lua_pushstring(L, vm->config.service); break;
     case ENDPOINT: push_endpoint(L, r); break;
-    case KIND: lua_pushstring(L, KINDS[r->kind]); break;
+    case KIND:
+        lua_pushstring(L, r->kind == REQUEST_RPC && r->handler.n > 0 ? "http" : KINDS[r->kind]);
+        break;
     case VERSION: lua_pushstring(L, vm->config.version); break;
     case INSTANCE: lua_pushinteger(L, (lua_Integer)vm->config.instance); break;
     case ID: push_id(L, r->context->request_id); break;
@@ -298,6 +300,7 @@ static int metadata_keys(lua_State *L) {
     int n = 0;
     lua_newtable(L);
     while (metadata_next(r->context->metadata, &at, &pair)) {
+        if (pair.key.p[0] == ':') continue; // the platform's own
         int place = n + 1;
         bool known = false;
         bind_push_str(L, pair.key);

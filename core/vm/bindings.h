@@ -21,6 +21,7 @@
 // Files
 //   file(path)                  text of a file in the service's folder, or nil
 //   library(name)               a chunk of the embedded library ("mica.errors") or nil; call it with core
+//   web()                       a table for answers to raw HTTP requests: answer, answer_file, answer_stream, file (web.c)
 //   compile(text, chunkname)    function | nil, message; text only, never bytecode
 // Tasks
 //   spawn(fn, ...)              a task (number) beside the caller that belongs to the same request
@@ -68,7 +69,10 @@
 //   header(stream) (w), trailer(stream) (w)   tables
 // Contract
 //   contract()                  list of { name, full_name, file, comment, methods = list of { name, index, path,
-//                               comment, client_streaming, server_streaming, input, output, idempotency } }
+//                               comment, client_streaming, server_streaming, input, output, idempotency, http (list
+//                               of rules), line (of these in the .proto; 0: not known) } }
+//   check_http(path, rule)      nil, or what is wrong with { method =, template =, body =, response_body = } (strings)
+//                               as a google.api.http rule of the own method "/package.Service/Method"
 //   services()                  the same of all proto services that the .proto files know
 //   disown(file)                it is another server's contract: contract() leaves it out from now on
 //   fields(type)                list of { name, json_name, number, type ("string", "message", "enum" ...),
@@ -92,11 +96,12 @@
 //
 // The library sets, while it is loaded, what C calls back or gives to values:
 //   error_mt, ctx_mt, stream_mt   metatables
-//   on_error(err, traceback)    code, message, id, details for any value that was raised; a bug is INTERNAL
-//                               "internal error" and has been logged
+//   on_error(err, traceback)    code, message, id, details, HTTP status (nil: that of the code) for any value that was
+//                               raised; a bug is INTERNAL "internal error" and has been logged
 //   definition(value)           checks what main.lua returned (raises a text for people) and gives
 //                               { handlers = { [method.index] = function }, deadlines = { [method.index] =
-//                               seconds }, limits, on_start, on_stop, describe = function() -> encoded
+//                               seconds }, limits, http = { [key] = function(ctx, body or nil, stream or nil) },
+//                               on_start, on_stop, describe = function() -> encoded
 //                               mica.core.v1.Definition }
 // Handlers are called handler(ctx, request) | (ctx, request, stream) | (ctx, stream) by the kind of method.
 // clang-format on

@@ -29,4 +29,6 @@ struct vm_host {
     // end of each: ca, cert, key, name (rpc/dial_tls.h).
     struct port *(*dial)(struct vm_host *host, struct str address, struct str tls, struct err *err);
     struct pb_pool *platform; // the contracts of proto/
+    size_t
+        max_body; // bytes of a request body over HTTP that a service reads as a whole; 0: the default
 };

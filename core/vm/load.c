@@ -76,6 +76,12 @@ static void load_body(struct vm *vm, lua_State *L, void *arg) {
     lua_getfield(L, definition, "handlers");
     luaL_checktype(L, -1, LUA_TTABLE);
     vm->handlers = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_getfield(L, definition, "http");
+    if (lua_istable(L, -1)) {
+        vm->http = luaL_ref(L, LUA_REGISTRYINDEX);
+    } else {
+        lua_pop(L, 1);
+    }
     take_limits(vm, L, definition);
     take_deadlines(vm, L, definition);
     vm->on_start = take_function(L, definition, "on_start");

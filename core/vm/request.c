@@ -114,7 +114,9 @@ struct request *request_running(const struct vm *vm) {
 void request_endpoint(const struct request *r, char *out, size_t n) {
     const struct pb_method *m = r->method;
     out[0] = '\0';
-    if (m != NULL) {
+    if (r->handler.n > 0) {
+        snprintf(out, n, "%.*s", (int)r->handler.n, r->handler.p);
+    } else if (m != NULL) {
         snprintf(out, n, "%.*s.%.*s", (int)m->service->name.n, m->service->name.p, (int)m->name.n,
                  m->name.p);
     }
@@ -124,8 +126,9 @@ void request_endpoint(const struct request *r, char *out, size_t n) {
 
 static void name_fault(struct vm *vm, const struct request *r, struct msg_fault *fault) {
     char endpoint[256], id[400];
-    if (fault == NULL || fault->id != NULL || r->method == NULL) return;
+    if (fault == NULL || fault->id != NULL) return;
     request_endpoint(r, endpoint, sizeof endpoint);
+    if (endpoint[0] == '\0') return;
     int n = snprintf(id, sizeof id, "%s.%s", vm->config.service, endpoint);
     if (n > 0 && (size_t)n < sizeof id) fault->id = blob_new(id, (size_t)n);
 }
@@ -257,6 +260,7 @@ static void unref(struct vm *vm, struct request *r) {
         msg_context_drop(r->context);
         buf_free(&r->headers);
         buf_free(&r->trailers);
+        blob_drop(r->answer);
         vm_free(vm, r, sizeof *r);
         r = parent;
     }

@@ -16,12 +16,16 @@
 
 struct begin {
     struct request *r;
+    const struct pb_method *method; // NULL: raw HTTP
+    struct str handler;             // then: its key
+    bool streams;                   // and whether its body does
+    int64_t deadline;               // when it must be done; 0: never
     struct blob *body;
     int function; // of a hook: a reference
     struct err err;
 };
 
-static void push_ctx(struct vm *vm, lua_State *L, struct request *r) {
+void request_push_ctx(struct vm *vm, lua_State *L, struct request *r) {
     handle_push(L, &r->handle, vm->ctx_mt);
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->anchors);
     lua_pushvalue(L, -2);
@@ -34,6 +38,10 @@ static void begin_handler(struct vm *vm, lua_State *L, void *arg) {
     struct request *r = b->r;
     const struct pb_method *m = r->method;
     int n = 1;
+    if (m == NULL) {
+        web_begin(vm, L, r, b->body, &b->err);
+        return;
+    }
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->handlers);
     lua_rawgeti(L, -1, (int)m->index);
     if (!lua_isfunction(L, -1)) {
@@ -42,9 +50,9 @@ static void begin_handler(struct vm *vm, lua_State *L, void *arg) {
                 (int)m->service->name.n, m->service->name.p, (int)m->name.n, m->name.p);
         return;
     }
-    push_ctx(vm, L, r);
+    request_push_ctx(vm, L, r);
     if (!m->client_streaming) {
-        bool json = r->form.encoding == MSG_JSON;
+        bool json = r->form.encoding == MSG_JSON && !r->form.wire_in;
         if (stream_decode(vm, L, NULL, m->input, json, b->body, &b->err) != 0) return;
         n++;
     }
@@ -68,8 +76,10 @@ static const struct pb_method *find_method(struct vm *vm, const struct message *
     return method;
 }
 
-static int64_t find_deadline(struct vm *vm, const struct message *m, const struct pb_method *method,
+static int64_t find_deadline(struct vm *vm, const struct message *m, const struct begin *b,
                              int64_t now) {
+    const struct pb_method *method = b->method;
+    if (method == NULL) return b->streams ? 0 : web_deadline(vm, m, now);
     if (m->context->deadline != 0) return m->context->deadline;
     if (method->client_streaming || method->server_streaming) return 0;
     double seconds = vm->deadlines == NULL ? 0 : vm->deadlines[method->index];
@@ -77,35 +87,45 @@ static int64_t find_deadline(struct vm *vm, const struct message *m, const struc
     return now + (int64_t)(seconds * NS_PER_SECOND);
 }
 
-// What can be said of a request before anything is made for it: its method, and when it must be done (0: never).
-static const struct pb_method *admit(struct vm *vm, struct message *m, int64_t *deadline,
-                                     struct err *err) {
-    if (m->context == NULL && (m->context = msg_context_new()) == NULL) {
-        err_set(err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
-        return NULL;
+// Which function a request is for.
+static bool find_callee(struct vm *vm, const struct message *m, struct begin *b) {
+    b->handler = web_handler(m);
+    if (b->handler.n > 0) {
+        b->streams = m->streams;
+        return true;
     }
-    const struct pb_method *method = find_method(vm, m, err);
-    if (method == NULL) {
-        if (err->code == 0) err_set(err, STATUS_UNIMPLEMENTED, "the request names no method");
-        return NULL;
-    }
-    if (m->body != NULL && m->body->n > vm->config.limits.message) {
-        err_set(err, STATUS_RESOURCE_EXHAUSTED,
-                "the request has %zu bytes, the limit of service %s is %zu", m->body->n,
-                vm->config.service, vm->config.limits.message);
-        return NULL;
-    }
-    int64_t now = clock_now();
-    *deadline = find_deadline(vm, m, method, now);
-    if (*deadline != 0 && *deadline <= now) {
-        err_set(err, STATUS_DEADLINE_EXCEEDED, "the deadline had passed before the service began");
-        return NULL;
-    }
-    return method;
+    b->method = find_method(vm, m, &b->err);
+    if (b->method == NULL && b->err.code == 0)
+        err_set(&b->err, STATUS_UNIMPLEMENTED, "the request names no method");
+    return b->method != NULL;
 }
 
-static int set_up(struct vm *vm, struct request *r) {
-    if (r->method->client_streaming || r->method->server_streaming) {
+// What can be said of a request before anything is made for it: its function, and when it must be done.
+static bool admit(struct vm *vm, struct message *m, struct begin *b) {
+    if (m->context == NULL && (m->context = msg_context_new()) == NULL) {
+        err_set(&b->err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
+        return false;
+    }
+    if (!find_callee(vm, m, b)) return false;
+    if (b->method != NULL && m->body != NULL && m->body->n > vm->config.limits.message) {
+        err_set(&b->err, STATUS_RESOURCE_EXHAUSTED,
+                "the request has %zu bytes, the limit of service %s is %zu", m->body->n,
+                vm->config.service, vm->config.limits.message);
+        return false;
+    }
+    int64_t now = clock_now();
+    b->deadline = find_deadline(vm, m, b, now);
+    if (b->deadline != 0 && b->deadline <= now) {
+        err_set(&b->err, STATUS_DEADLINE_EXCEEDED,
+                "the deadline had passed before the service began");
+        return false;
+    }
+    return true;
+}
+
+static int set_up(struct vm *vm, struct request *r, const struct begin *b) {
+    const struct pb_method *m = b->method;
+    if (m == NULL ? b->streams : m->client_streaming || m->server_streaming) {
         r->stream = stream_new(vm, r, NULL);
         if (r->stream == NULL) return -STATUS_RESOURCE_EXHAUSTED;
     }
@@ -136,9 +156,7 @@ static int begin_failed(struct vm *vm, struct begin *b, int status) {
 void request_receive(struct vm *vm, struct message *take) {
     struct message *m = take;
     struct begin b = {.function = LUA_NOREF};
-    int64_t deadline = 0;
-    const struct pb_method *method = admit(vm, m, &deadline, &b.err);
-    if (method == NULL) {
+    if (!admit(vm, m, &b)) {
         message_refuse(m, (int)b.err.code, b.err.text);
         return;
     }
@@ -148,8 +166,9 @@ void request_receive(struct vm *vm, struct message *take) {
         message_refuse(m, STATUS_RESOURCE_EXHAUSTED, vm_memory_text(vm));
         return;
     }
-    r->method = method;
-    r->deadline = deadline;
+    r->method = b.method;
+    r->handler = b.handler; // the context keeps it
+    r->deadline = b.deadline;
     r->form = m->form;
     r->compressed = m->compress == MSG_COMPRESS_YES;
     r->number = m->call;
@@ -158,7 +177,7 @@ void request_receive(struct vm *vm, struct message *take) {
     b.r = r;
     b.body = m->body;
     if (r->reply == NULL) r->answered = true; // nobody wants to know
-    if (set_up(vm, r) != 0) {
+    if (set_up(vm, r, &b) != 0) {
         vm->condemned |= arena_hit_hard(vm->arena);
         not_begun(vm, r, STATUS_RESOURCE_EXHAUSTED, vm_memory_text(vm));
     } else {
@@ -193,7 +212,7 @@ void request_message(struct vm *vm, struct message *take) {
 static void begin_hook(struct vm *vm, lua_State *L, void *arg) {
     struct begin *b = arg;
     lua_rawgeti(L, LUA_REGISTRYINDEX, b->function);
-    push_ctx(vm, L, b->r);
+    request_push_ctx(vm, L, b->r);
     b->r->main = task_new(vm, L, b->r, ROLE_MAIN, 1);
 }
 
@@ -227,6 +246,7 @@ static struct request *background_request(struct vm *vm, struct request *parent)
     struct request *r = request_new(vm, REQUEST_BACKGROUND, parent->context);
     if (r == NULL) return NULL;
     r->method = parent->method;
+    r->handler = parent->handler;
     r->deadline = clock_now() + BACKGROUND_TIME;
     r->parent = parent;
     parent->refs++;
@@ -237,7 +257,7 @@ struct task *request_background(struct vm *vm, lua_State *L, struct request *par
     struct request *r = background_request(vm, parent);
     if (r == NULL || vm_timer_set(vm, &r->timer, r->deadline) != 0)
         luaL_error(L, "not enough memory");
-    push_ctx(vm, L, r);
+    request_push_ctx(vm, L, r);
     lua_pop(L, 1);
     r->main = task_new(vm, L, r, ROLE_MAIN, n);
     return r->main;
@@ -252,7 +272,9 @@ struct blob *value_encode(struct vm *vm, lua_State *L, int index, struct pb_lua 
     out->n = 0;
     out->failed = false;
     if (form.encoding == MSG_JSON) {
-        struct pb_json_style style = {.camel = form.json_camel, .no_defaults = form.json_compact};
+        struct pb_json_style style = {.camel = form.json_camel,
+                                      .no_defaults = form.json_compact,
+                                      .int64_number = form.json_int64_number};
         status = pb_lua_to_json(codec, L, index, type, &style, out, err);
     } else {
         status = pb_lua_to_wire(codec, L, index, type, out, err);
@@ -279,7 +301,14 @@ static void wrong_answer(struct vm *vm, const struct request *r, const struct er
 void request_encode(struct vm *vm, lua_State *L, struct request *r, bool returned) {
     const struct pb_method *m = r->method;
     struct err err = {0};
-    if (r->answered || m->server_streaming) return;
+    if (r->answered) return;
+    if (m == NULL) {
+        if (web_encode(vm, r)) return;
+        err_set(&err, STATUS_INTERNAL, "%.*s gave no answer", (int)r->handler.n, r->handler.p);
+        wrong_answer(vm, r, &err);
+        return;
+    }
+    if (m->server_streaming) return;
     if (!returned) {
         char endpoint[256];
         request_endpoint(r, endpoint, sizeof endpoint);

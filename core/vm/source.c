@@ -129,7 +129,7 @@ int gather_file(struct gather *g, struct str path, struct blob *content) {
         blob_drop(content);
         return no_memory(g->err);
     }
-    s->files[s->file_count++] = (struct source_file){{name, path.n}, content};
+    s->files[s->file_count++] = (struct source_file){{name, path.n}, content, ""};
     return 0;
 }
 
@@ -137,18 +137,26 @@ void gather_sort(struct source *s) {
     if (s->file_count > 0) qsort(s->files, s->file_count, sizeof *s->files, compare_files);
 }
 
+static void tag_file(struct source_file *f) {
+    unsigned char digest[(sizeof f->tag - 1) / 2];
+    crypto_generichash(digest, sizeof digest, (const unsigned char *)f->content->p, f->content->n,
+                       NULL, 0);
+    sodium_bin2hex(f->tag, sizeof f->tag, digest, sizeof digest);
+}
+
 void gather_hash(struct source *s) {
     crypto_hash_sha256_state state;
     unsigned char digest[crypto_hash_sha256_BYTES];
     crypto_hash_sha256_init(&state);
     for (size_t i = 0; i < s->file_count; i++) {
-        const struct source_file *f = &s->files[i];
+        struct source_file *f = &s->files[i];
         unsigned char size[8];
         for (int k = 0; k < 8; k++) size[k] = (unsigned char)((uint64_t)f->content->n >> (8 * k));
         crypto_hash_sha256_update(&state, (const unsigned char *)f->path.p,
                                   f->path.n + 1); // with the NUL
         crypto_hash_sha256_update(&state, size, sizeof size);
         crypto_hash_sha256_update(&state, (const unsigned char *)f->content->p, f->content->n);
+        if (str_starts(f->path, "public/")) tag_file(f);
     }
     crypto_hash_sha256_final(&state, digest);
     sodium_bin2hex(s->hash, sizeof s->hash, digest, sizeof digest);

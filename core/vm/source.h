@@ -8,6 +8,7 @@
 struct source_file {
     struct str path; // relative to the folder, '/' between parts: "main.lua", "handler/posts.lua"
     struct blob *content;
+    char tag[33]; // of a file that is served (public/): BLAKE2b of the content, hex; else empty
 };
 
 struct source {

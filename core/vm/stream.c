@@ -27,8 +27,8 @@ struct stream *stream_new(struct vm *vm, struct request *r, struct call *c) {
     s->in_last = &s->in_first;
     if (c == NULL) {
         s->method = r->method;
-        s->receives = r->method->client_streaming;
-        s->sends = r->method->server_streaming;
+        s->receives = r->method == NULL || r->method->client_streaming;
+        s->sends = r->method == NULL || r->method->server_streaming;
         s->in_end = !s->receives;
     } else {
         s->client = true;
@@ -199,7 +199,7 @@ static void expect(struct stream *s, struct task *t, struct message *take) {
     s->compressed = take->compress == MSG_COMPRESS_YES;
     t->wait.route = route_hold(s->route);
     if (s->method != NULL) t->wait.type = s->client ? s->method->output : s->method->input;
-    t->wait.json = s->client ? s->method == NULL : s->request->form.encoding == MSG_JSON;
+    t->wait.json = s->client ? s->method == NULL : s->request->form.encoding == MSG_JSON && !s->request->form.wire_in;
 }
 
 static size_t weight(const struct message *m) {

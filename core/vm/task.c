@@ -406,16 +406,19 @@ static bool ask_library(struct vm *vm, lua_State *L, int value, int traceback) {
     lua_getfield(L, -1, "on_error");
     lua_pushvalue(L, value);
     lua_pushvalue(L, traceback);
-    if (!lua_isfunction(L, -3) || lua_pcall(L, 2, 4, 0) != 0) {
+    if (!lua_isfunction(L, -3) || lua_pcall(L, 2, 5, 0) != 0) {
         lua_settop(L, top);
         return false;
     }
-    struct str code = optional(L, -4), details = optional(L, -1);
+    struct str code = optional(L, -5), details = optional(L, -2);
     char name[32];
     snprintf(name, sizeof name, "%.*s", (int)code.n, code.p);
     int status = status_from_name(name);
     struct blob *blob = details.n == 0 ? NULL : blob_new(details.p, details.n);
-    outcome_set(vm, status > 0 ? status : STATUS_UNKNOWN, optional(L, -3), optional(L, -2), blob);
+    outcome_set(vm, status > 0 ? status : STATUS_UNKNOWN, optional(L, -4), optional(L, -3), blob);
+    int http = lua_isnumber(L, -1) ? (int)lua_tointeger(L, -1) : 0;
+    if (vm->outcome.fault != NULL && http >= 400 && http <= 599)
+        vm->outcome.fault->http = (uint16_t)http;
     lua_settop(L, top);
     return true;
 }

@@ -231,7 +231,7 @@ struct vm *vm_new(const struct vm_config *config, struct err *err) {
         return NULL;
     }
     vm->ready_last = &vm->ready;
-    vm->handlers = vm->on_start = vm->on_stop = vm->describe = LUA_NOREF;
+    vm->handlers = vm->http = vm->on_start = vm->on_stop = vm->describe = LUA_NOREF;
     vm->loading = true;
     if (copy_config(vm, config) != 0) {
         err_set(err, STATUS_RESOURCE_EXHAUSTED, "out of memory");

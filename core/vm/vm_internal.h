@@ -150,7 +150,8 @@ struct request {
     uint64_t number;    // the caller's
     struct msg_form form;
     struct msg_context *context;
-    const struct pb_method *method; // REQUEST_RPC
+    const struct pb_method *method; // REQUEST_RPC; NULL: raw HTTP
+    struct str handler;             // of raw HTTP: its key, see web.c; empty: none
     unsigned char span[8];          // the caller of what it calls
     int64_t deadline;               // clock_now; 0: none
     struct timer timer;
@@ -165,6 +166,8 @@ struct request {
     bool gone;             // the caller has gone, or its deadline has passed
     bool answered;
     bool headers_sent;
+    bool answer_said;       // raw HTTP: its head
+    struct blob *answer;    // and its body, until the answer leaves
     bool compressed;        // its message came so
     struct packing packing; // of what it answers
     struct buf headers, trailers;
@@ -234,9 +237,9 @@ struct vm {
     char *log_source;
     double *deadlines; // seconds by method index; 0: the default
     struct pb_lua *own, *platform;
-    int core, anchors, handlers, on_start, on_stop, describe; // references
-    int ctx_mt, stream_mt;                                    // references
-    vm_body *body;                                            // what the trampoline runs
+    int core, anchors, handlers, http, on_start, on_stop, describe; // references
+    int ctx_mt, stream_mt;                                          // references
+    vm_body *body;                                                  // what the trampoline runs
     void *body_arg;
     int64_t cpu_end; // bare: when clock_thread_cpu is too late
     bool inside;     // in vm_protect

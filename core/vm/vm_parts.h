@@ -42,11 +42,23 @@ void request_message(struct vm *vm, struct message *take); // what follows it
 void request_hook(struct vm *vm, enum request_kind kind, int function, double seconds);
 // A background task of `parent` (may be NULL): fn and n arguments at the top of L, popped. Raises.
 struct task *request_background(struct vm *vm, lua_State *L, struct request *parent, int n);
+void request_push_ctx(struct vm *vm, lua_State *L, struct request *r);
 void request_encode(struct vm *vm, lua_State *L, struct request *r,
                     bool returned); // the answer, at the top, to vm->outcome
 // The value at `index` as bytes of the form; NULL and `err`: what is wrong with it. Raises for memory.
 struct blob *value_encode(struct vm *vm, lua_State *L, int index, struct pb_lua *codec,
                           const struct pb_message *type, struct msg_form form, struct err *err);
+
+// ---- web.c
+struct str
+web_handler(const struct message *m); // of a REQUEST: which raw HTTP handler it is for; empty: none
+// When its head must be there: the door's time, or the service's, which may be less.
+int64_t web_deadline(const struct vm *vm, const struct message *m, int64_t now);
+// The task of a raw HTTP request; `err` is filled when there is no handler. Raises.
+void web_begin(struct vm *vm, lua_State *L, struct request *r, const struct blob *body,
+               struct err *err);
+bool web_encode(struct vm *vm, struct request *r); // its answer to vm->outcome; false: it gave none
+int bind_web(lua_State *L);
 
 // ---- request.c
 struct request *request_new(struct vm *vm, enum request_kind kind, struct msg_context *context);

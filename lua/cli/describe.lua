@@ -12,12 +12,16 @@ local function record(service, endpoints)
   return copy
 end
 
-local function print_text(cli, contract, service, endpoints)
+local function print_text(cli, contract, service, endpoints, all)
   local parts = {}
   local head = service.name .. "@" .. service.version
   if (service.description or "") ~= "" then head = head .. "  " .. service.description:gsub("%s*\n%s*", " ") end
   table.insert(parts, head)
   for _, endpoint in ipairs(endpoints) do table.insert(parts, reference.endpoint(contract, service, endpoint)) end
+  if all then
+    local handlers = table.concat(reference.handlers(service), "\n")
+    if handlers ~= "" then table.insert(parts, (handlers:gsub("^\n", ""))) end
+  end
   cli:print(table.concat(parts, "\n\n"))
 end
 
@@ -38,6 +42,6 @@ return {
     if cli.output == "name" then return cli:print(service.name) end
     local contract = contracts.fetch(cli:server(), name, service.version)
     if args.proto then return cli:write(require("lib.proto_text").print(contract)) end
-    print_text(cli, contract, service, endpoints)
+    print_text(cli, contract, service, endpoints, args.endpoint == nil)
   end,
 }

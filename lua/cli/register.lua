@@ -2,6 +2,7 @@
 
 local flags = require "lib.flags"
 local mica = require "mica"
+local origins = require "lib.origins"
 
 local REGISTER = "/mica.registry.v1.Registry/Register"
 local HOLD = "/mica.registry.v1.Registry/Hold"
@@ -50,18 +51,20 @@ command returns, and the service is taken out after that time.]],
     parser:argument("address", "Where it runs: HOST:PORT."):args "+"
     parser:option("--descriptors", "Its contract: a FileDescriptorSet with imports."):argname "FILE"
     parser:option("--ttl", "Register once, for this time (at most 24h)."):argname "DURATION"
+    origins.declare(parser, "cors", "Pages of this origin may read its answers; * is every one; may repeat.")
     parser:flag("--public", "Its endpoints need no account.")
   end,
   check = function(cli, args)
     args.seconds = args.ttl and flags.duration(cli, args.ttl, "--ttl")
     if args.seconds and (args.seconds <= 0 or args.seconds > 24 * 3600) then cli:usage "--ttl: up to 24h" end
+    origins.check(cli, args.cors, "--cors")
     for _, address in ipairs(args.address) do check_address(cli, address) end
     args.service, args.version = cli:name(args.name)
     args.version = args.version or DEFAULT_VERSION
   end,
   run = function(cli, args)
     local request = {
-      service = { name = args.service, version = args.version, nodes = {} },
+      service = { name = args.service, version = args.version, nodes = {}, cors = { origins = args.cors } },
       ttl = args.seconds,
       public = args.public,
     }

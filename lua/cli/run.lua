@@ -8,7 +8,7 @@ return {
   examples = {
     "mica run .",
     "mica run ./posts ./comments",
-    "mica run posts@v2 --instances 4",
+    "mica run posts@v2 --instances 4 --cors https://app.example",
     "mica run posts-3f2a9c1.mica --name blog-posts",
   },
   parser = function(parser)
@@ -23,7 +23,8 @@ return {
     local packed = {} -- all are read before the first is sent
     for i, word in ipairs(args.source) do packed[i] = upload.read(cli, word) end
     for _, one in ipairs(packed) do
-      upload.tell(cli, upload.deploy(cli, one, { name = args.name, instances = args.count, wait = args.seconds }))
+      local opts = { name = args.name, instances = args.count, origins = args.origins, wait = args.seconds }
+      upload.tell(cli, upload.deploy(cli, one, opts))
     end
   end,
 }

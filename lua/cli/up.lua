@@ -37,7 +37,7 @@ end
 
 return {
   text = 'FILE is mica.json, or the folder that holds it: { "services": [ { "source": "./posts", "name": "posts",\n'
-    .. '"version": "v2", "instances": 2 } ] }. What runs and is not in it is left alone.',
+    .. '"version": "v2", "instances": 2, "cors": ["https://app.example"] } ] }. What runs and is not in it is left alone.',
   examples = { "mica up", "mica up ./staging/mica.json --only posts" },
   parser = function(parser)
     parser:argument("file", "The file (mica.json)."):args "?"
@@ -48,13 +48,13 @@ return {
     local list = {}
     for i, entry in ipairs(file.services) do
       list[i] = manifest.pack(cli, entry)
-      list[i].instances = entry.instances or 1
+      list[i].instances, list[i].origins = entry.instances or 1, entry.cors or {}
     end
     manifest.check_unique(cli, file.path, list)
     check_only(cli, args.only, list)
     for _, packed in ipairs(list) do
       if wanted(args.only, packed) then
-        upload.tell(cli, upload.deploy(cli, packed, { instances = packed.instances }))
+        upload.tell(cli, upload.deploy(cli, packed, { instances = packed.instances, origins = packed.origins }))
       end
     end
     if #args.only == 0 then tell_others(cli, list) end

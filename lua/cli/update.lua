@@ -30,7 +30,7 @@ return {
   end,
   check = upload.check,
   run = function(cli, args)
-    local opts = { name = args.name, instances = args.count, wait = args.seconds, update = true }
+    local opts = { name = args.name, instances = args.count, origins = args.origins, wait = args.seconds, update = true }
     if upload.is_source(cli, args.source) then
       return upload.tell(cli, upload.deploy(cli, upload.read(cli, args.source), opts))
     end

@@ -92,7 +92,7 @@ local KEYS = { name = true, handlers = true, public = true, endpoints = true, ht
   on_health = true, on_export = true, on_import = true }
 
 -- To accept and ignore these would be to promise what does not happen.
-local UNSUPPORTED = { "http", "events", "schedule", "topics", "config", "on_health", "on_export", "on_import" }
+local UNSUPPORTED = { "events", "schedule", "topics", "config", "on_health", "on_export", "on_import" }
 
 local LIMITS = { memory = size, cpu = duration, share = share, deadline = duration, concurrency = count, queue = count,
   streams = count, timers = count, message = size, body = size, log = size }
@@ -217,6 +217,7 @@ local function find_method(c, name, what)
 end
 
 local function check_handlers(c, handlers)
+  if handlers == nil and c.http then return end -- a service may speak nothing but HTTP
   if handlers == nil then fail(nil, "mica.service wants handlers: { %s = { ... } }", c.list[1] and c.list[1].name or "Name") end
   want(handlers, "table", "handlers", "handlers")
   for name, functions in sorted(handlers) do
@@ -262,22 +263,57 @@ local function warnings(c)
   return list
 end
 
+-- c.http: a list of { key, handler, public }; nil: there is none. c.routes: the module that knows of them.
+local function check_http(c, http)
+  if http == nil then return end
+  c.routes = core.library("mica.web_routes")(core)
+  c.http = c.routes.check(http, fail)
+end
+
 local function check_public(c, public)
   if public == nil then return end
   if public == true then
     for _, method in pairs(c.methods) do method.public = true end
+    if c.http then c.routes.publish(c.http, true, fail) end
     return
   end
   if type(public) ~= "table" then fail("public", 'public must be true, or a list of endpoints: { "Posts.Query" }') end
   for _, name in ipairs(want_list(public, "public", "public")) do
-    if name:find("^%u+ /") then
-      fail(name, 'public: "%s" is a raw HTTP route, which is not supported by this version', name)
+    if name:find(" /", 1, true) then
+      if not c.http then fail(name, 'public: "%s" is a route over HTTP, but there is no http = { ... }', name) end
+      c.routes.publish(c.http, name, fail)
+    else
+      find_method(c, name, "public").public = true
     end
-    find_method(c, name, "public").public = true
   end
 end
 
-local ENDPOINT_KEYS = { validate = true, deadline = true, cache = true, hidden = true, path = true, affinity = true }
+local ENDPOINT_KEYS = { validate = true, deadline = true, cache = true, hidden = true, path = true, affinity = true,
+  empty = true, event_id = true, resume = true }
+
+-- What can be the id of an event, as text in a header.
+local ID_TYPES = { string = true, int32 = true, int64 = true, uint32 = true, uint64 = true, sint32 = true, sint64 = true,
+  fixed32 = true, fixed64 = true, sfixed32 = true, sfixed64 = true }
+
+-- endpoints["Chat.History"].event_id and .resume: a field of its response, and one of its request.
+local function check_event(method, options, key, message, what)
+  local name = want(options[key], "string", key, what .. "." .. key)
+  if not name then return nil end
+  if not method.server_streaming or method.client_streaming then
+    fail(key, "%s.%s: only an endpoint that answers one message with a stream has events", what, key)
+  end
+  local names = {}
+  for _, field in ipairs(core.fields(message) or {}) do
+    names[field.name] = true
+    if field.name == name then
+      if field.repeated or not ID_TYPES[field.type] then
+        fail(key, '%s.%s: the field "%s" of %s is no single text or whole number', what, key, name, message)
+      end
+      return name
+    end
+  end
+  fail(key, '%s.%s: %s has no field "%s"%s', what, key, message, name, suggest.hint(name, names))
+end
 
 local function check_endpoints(c, endpoints)
   want(endpoints, "table", "endpoints", "endpoints")
@@ -289,14 +325,29 @@ local function check_endpoints(c, endpoints)
     method.deadline = duration(options.deadline, "deadline", what .. ".deadline")
     duration(options.cache, "cache", what .. ".cache")
     method.hidden = want(options.hidden, "boolean", "hidden", what .. ".hidden")
-    method.http = want(options.path, "string", "path", what .. ".path")
-    if method.http and not method.http:find("^%u+ /%S*$") then
-      fail("path", '%s.path: "%s" is no route: write "GET /posts/{id}"', what, method.http)
-    end
+    method.path_option, method.empty = options.path, options.empty
+    if method.empty ~= nil and method.empty ~= 204 then fail("empty", "%s.empty can only be 204", what) end
     want(options.affinity, "string", "affinity", what .. ".affinity")
+    method.event_id = check_event(method, options, "event_id", method.output, what)
+    method.resume = check_event(method, options, "resume", method.input, what)
+    if method.resume and not method.event_id then
+      fail("resume", "%s.resume needs event_id: the field of each message whose value comes back", what)
+    end
     method.rules = want(options.validate, "table", "validate", what .. ".validate")
     if method.rules and method.client_streaming then
       fail(name, "%s.validate: a method that takes a stream cannot be validated before it runs", what)
+    end
+  end
+end
+
+-- An answer "is empty" when it would be {} or null: where a response has fields these are printed, and it never is.
+local function check_empty(c, json)
+  for _, method in pairs(c.methods) do
+    local always = #(core.fields(method.output) or {}) > 0 and not (json and json.defaults == false)
+    for _, rule in ipairs(method.http) do always = always and rule.response_body == "" end
+    if method.empty and (always or method.server_streaming) then
+      fail("empty", 'endpoints["%s"].empty: an answer of %s is never empty, since it %s', method.endpoint, method.output,
+        method.server_streaming and "is a stream" or "prints its fields")
     end
   end
 end
@@ -324,12 +375,20 @@ local function wrapped_stream(wrapper, handler)
   end
 end
 
+local function wrapped_by(wrap, handler, around)
+  for i = #wrap, 1, -1 do handler = around(wrap[i], handler) end
+  return handler
+end
+
 -- Without rules and wrappers this is the author's own function.
 local function compose(method, handler, wrap)
   if method.rules and next(method.rules) then handler = validated(method, handler) end
-  local around = method.client_streaming and wrapped_stream or wrapped
-  for i = #wrap, 1, -1 do handler = around(wrap[i], handler) end
-  return handler
+  return wrapped_by(wrap, handler, method.client_streaming and wrapped_stream or wrapped)
+end
+
+local function build_http(c, wrap, limits)
+  if not c.http then return nil end
+  return c.routes.build(c.http, function(handler) return wrapped_by(wrap, handler, wrapped) end, limits.body)
 end
 
 local function build(c, wrap)
@@ -359,10 +418,17 @@ local function check(def)
   want(def.on_start, "function", "on_start", "on_start")
   want(def.on_stop, "function", "on_stop", "on_stop")
   local c = read_contract()
+  check_http(c, def.http)
   check_handlers(c, def.handlers)
   disown_others(c, def.uses)
   check_public(c, def.public)
   check_endpoints(c, def.endpoints)
+  local methods = {}
+  for _, service in ipairs(c.list) do
+    for _, method in ipairs(service.methods) do table.insert(methods, method) end
+  end
+  core.library("mica.http_rules")(core)(methods, fail)
+  check_empty(c, def.json)
   return c, check_limits(def.limits), check_wrap(def.wrap), check_dials(def.uses)
 end
 
@@ -371,7 +437,8 @@ local M = {}
 local function describe(def)
   local c, limits = check(def)
   return core.library("mica.describe")(core) {
-    name = def.name or core.service, services = c.list, limits = limits, warnings = warnings(c),
+    name = def.name or core.service, services = c.list, http = c.http, limits = limits, warnings = warnings(c),
+    json = def.json,
   }
 end
 M.describe = describe
@@ -384,6 +451,7 @@ function M.read(def)
   return {
     handlers = handlers,
     deadlines = deadlines,
+    http = build_http(c, wrap, limits),
     limits = limits,
     on_start = def.on_start,
     on_stop = def.on_stop,

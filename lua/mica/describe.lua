@@ -82,7 +82,13 @@ local function describe_rules(rules)
   return texts
 end
 
-local function describe_method(method, total)
+-- nil: Micro's form.
+local function describe_json(json)
+  if not (json and next(json)) then return nil end
+  return { camel = json.names == "camel", no_defaults = json.defaults == false, int64_number = json.int64 == "number" }
+end
+
+local function describe_method(method, total, json)
   return {
     name = method.endpoint,
     path = method.path,
@@ -94,17 +100,22 @@ local function describe_method(method, total)
     description = method.comment or "",
     request = describe_message(method.input, total),
     response = describe_message(method.output, total),
-    http = method.http or "",
+    event_id = method.event_id or "",
+    resume = method.resume or "",
     rules = describe_rules(method.rules),
+    http = method.http,
+    json = json,
+    empty = method.empty or 0,
   }
 end
 
 return function(d)
-  local endpoints, total = {}, { left = MAX_TOTAL }
+  local endpoints, total, json = {}, { left = MAX_TOTAL }, describe_json(d.json)
   for _, service in ipairs(d.services) do
-    for _, method in ipairs(service.methods) do endpoints[#endpoints + 1] = describe_method(method, total) end
+    for _, method in ipairs(service.methods) do endpoints[#endpoints + 1] = describe_method(method, total, json) end
   end
-  local limits = d.limits
+  local limits, http = d.limits, {}
+  for i, h in ipairs(d.http or {}) do http[i] = { key = h.key, public = h.public } end
   return core.encode("mica.core.v1.Definition", {
     name = d.name,
     description = d.services[1] and d.services[1].comment or "",
@@ -112,5 +123,6 @@ return function(d)
     limits = { memory = limits.memory, deadline = limits.deadline, concurrency = limits.concurrency, queue = limits.queue,
       message = limits.message },
     warnings = d.warnings,
+    http = http,
   })
 end

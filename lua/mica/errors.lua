@@ -5,7 +5,7 @@
 --   details       list of google.rpc messages; for one that was received they are decoded when first read
 --   packed        an encoded google.rpc.Status, as received; dropped when `details` has been read (it may have been changed)
 --   from          the service that answered it, for one that was received
--- `http`, `reason` and `retry_after` are worked out when they are read; `reason` and `retry_after` may also be set.
+-- `http`, `reason` and `retry_after` are worked out when they are read; they may also be set.
 local core = ...
 
 ---@class mica.errors
@@ -308,7 +308,7 @@ local function bug(err, traceback)
 end
 
 --- core.on_error: what the caller hears of an error that left a handler.
----@return string code, string message, string? id, string? details
+---@return string code, string message, string? id, string? details, integer? http where it is not the code's own
 function errors.outcome(err, traceback)
   if getmetatable(err) ~= mt then return bug(err, traceback) end
   local code, message = rawget(err, "code"), rawget(err, "message")
@@ -322,7 +322,7 @@ function errors.outcome(err, traceback)
     core.log("error", ("uncaught answer of %s: %s"):format(from, tostring(err)))
     return "INTERNAL", message, rawget(err, "id"), nil
   end
-  return code, message, rawget(err, "id") or own_id(), details
+  return code, message, rawget(err, "id") or own_id(), details, rawget(err, "http")
 end
 
 return errors

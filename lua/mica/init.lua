@@ -12,6 +12,7 @@ local core = ...
 ---@field proto mica.proto
 ---@field crypto mica.crypto
 ---@field metrics mica.metrics
+---@field web mica.web
 ---@field version string of Mica itself
 ---@field null userdata the value of JSON null
 ---@field secret table in `config`: a value that is set by whoever runs the service, and kept secret
@@ -35,7 +36,8 @@ local core = ...
 
 ---@class mica.Definition what main.lua declares
 ---@field name? string
----@field handlers table<string, table<string, function>>
+---@field handlers? table<string, table<string, function>>
+---@field http? table<string, mica.web.Handler> by "GET /{id}"
 ---@field public? true|string[]
 ---@field endpoints? table<string, table>
 ---@field uses? table
@@ -48,7 +50,7 @@ local core = ...
 ---@class mica.Service
 
 local mica = {}
-local MODULES = { "client", "crypto", "errors", "id", "json", "log", "metrics", "proto", "time" }
+local MODULES = { "client", "crypto", "errors", "id", "json", "log", "metrics", "proto", "time", "web" }
 local TASKS = { "spawn", "all", "race", "timeout", "sleep", "after", "every", "background", "channel" }
 local members = {}
 

@@ -20,9 +20,10 @@ local loading = {} -- names of the service's modules that are being loaded, in o
 
 -- What authors may require of the library; the other files are its own affair.
 local PUBLIC = {
+  ["mica.origin"] = true,
   ["mica.client"] = true, ["mica.context"] = true, ["mica.crypto"] = true, ["mica.errors"] = true, ["mica.id"] = true,
   ["mica.json"] = true, ["mica.log"] = true, ["mica.metrics"] = true, ["mica.proto"] = true, ["mica.routes"] = true,
-  ["mica.suggest"] = true, ["mica.time"] = true, ["mica.units"] = true,
+  ["mica.suggest"] = true, ["mica.time"] = true, ["mica.units"] = true, ["mica.web"] = true,
 }
 
 function core.use(name)

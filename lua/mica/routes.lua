@@ -10,6 +10,8 @@ local routes = {}
 ---@class mica.routes.Options
 ---@field door "api" | "proxy"
 ---@field compile fun(service: table): table[]   the routes (mica.core.v1.Route) of one version of a service
+---@field place? fun(route: table): string   of routes with a template: equal for two that answer the same requests
+---@field owner? fun(route: table): string?   of such a route: the path of another service that it must not take
 ---@field installed? fun(services: table[])   called when routes are in use: the versions that answer calls which name none,
 --- the platform's own first, then by namespace and name
 
@@ -44,17 +46,45 @@ function routes.follow(options)
     services[key] = next(versions) and versions or nil
   end
 
+  local function claim(all, taken, key, route)
+    local first = taken[key]
+    if first then
+      mica.log.warn("two services answer the same path; the first keeps it",
+        { path = route.path or route.template, first = first, second = route.service })
+    else
+      taken[key] = route.service
+      table.insert(all, route)
+    end
+  end
+
   local function add(all, taken, found)
     for _, route in ipairs(found) do
-      local key = route.namespace .. "\0" .. route.path
-      if taken[key] then
-        mica.log.warn("two services answer the same path; the first keeps it",
-          { path = route.path, first = taken[key], second = route.service })
+      if route.path then
+        claim(all, taken, route.namespace .. "\0" .. route.path, route)
       else
-        taken[key] = route.service
-        table.insert(all, route)
+        table.insert(taken.templates, route)
       end
     end
+  end
+
+  -- Templates come when all paths are known: one without variables would go before another service's path.
+  local function add_templates(all, taken)
+    for _, route in ipairs(taken.templates) do
+      local path = options.owner(route)
+      local owner = path and taken[route.namespace .. "\0" .. path]
+      if owner and owner ~= route.service then
+        mica.log.warn("the path belongs to another service", { path = path, first = owner, second = route.service })
+      else
+        claim(all, taken, route.namespace .. "\0 " .. options.place(route), route)
+      end
+    end
+  end
+
+  -- Which origins may read its answers is said once for all routes of a service; what its namespace allows can join here.
+  local function compile(service)
+    local list = options.compile(service)
+    for _, route in ipairs(list) do route.cors = service.cors end
+    return list
   end
 
   -- A call that names no version goes to the one with the highest order; the others' routes are for calls that name them.
@@ -63,10 +93,10 @@ function routes.follow(options)
     for _, service in mica.sorted(versions) do
       if not first or service.order > first.order then first = service end
     end
-    add(all, taken, options.compile(first))
+    add(all, taken, compile(first))
     for _, service in mica.sorted(versions) do
       if service ~= first then
-        for _, route in ipairs(options.compile(service)) do
+        for _, route in ipairs(compile(service)) do
           route.by_version = true
           table.insert(all, route)
         end
@@ -76,7 +106,7 @@ function routes.follow(options)
   end
 
   local function compile_all()
-    local all, taken, newest = {}, {}, {}
+    local all, taken, newest = {}, { templates = {} }, {}
     for _, here in ipairs { true, false } do
       for _, versions in mica.sorted(services) do
         if is_here(select(2, next(versions))) == here then
@@ -84,6 +114,7 @@ function routes.follow(options)
         end
       end
     end
+    add_templates(all, taken)
     return all, newest
   end
 

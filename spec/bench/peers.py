@@ -56,6 +56,7 @@ class Peer:
             if not match:
                 sys.exit(f"bench: {self.name} did not start: {line!r}")
             self.port = int(match.group(1))
+            self.line = line
         self.start_seconds = time.monotonic() - began
         return self
 

@@ -12,7 +12,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TARGET = ROOT / "lua/cli/templates/library.lua"
-MODULES = ["client", "context", "crypto", "dial", "errors", "id", "json", "log", "metrics", "proto", "stream", "task", "time"]
+MODULES = ["client", "context", "crypto", "dial", "errors", "id", "json", "log", "metrics", "proto", "stream", "task", "time", "web"]
 INNER = {"core.service_mt", "errors.outcome", "errors.note", "errors.check", "M.spawn", "M.all", "M.race", "M.timeout", "M.sleep", "M.after",
          "M.every", "M.background", "M.channel"}  # the platform's own, or fields of the class mica
 CODES = ["cancelled", "unknown", "invalid_argument", "deadline_exceeded", "not_found", "already_exists", "permission_denied",

@@ -229,6 +229,14 @@ class Connection:
         self.headers(sid, head + list(fields), end)
         return sid
 
+    def connect(self, protocol, path, fields=()):
+        """Begins a tunnel (RFC 8441); returns the stream's id."""
+        sid, self.next_id = self.next_id, self.next_id + 2
+        self.streams[sid] = Stream(self.initial)
+        self.headers(sid, [(":method", "CONNECT"), (":protocol", protocol), (":scheme", "http"), (":path", path),
+                           (":authority", "test"), *fields])
+        return sid
+
     def data(self, sid, data, end=False):
         """Sends within the peer's windows; waits for them."""
         stream, at = self.streams[sid], 0

@@ -7,7 +7,14 @@
 
 #include "net/http1.h"
 
-enum { ANSWER_AT_HEAD = 1, ANSWER_LATE = 2, ANSWER_TRAILERS = 4, HOLD_DATA = 8, SHUT_DOWN = 16 };
+enum {
+    ANSWER_AT_HEAD = 1,
+    ANSWER_LATE = 2,
+    ANSWER_TRAILERS = 4,
+    HOLD_DATA = 8,
+    SHUT_DOWN = 16,
+    UPGRADE = 32
+};
 
 static uint8_t ways;
 
@@ -23,7 +30,11 @@ static void answer(struct http_stream *s) {
 
 static void on_head(struct recorder *r, struct http_stream *s) {
     (void)r;
-    if (ways & ANSWER_AT_HEAD) answer(s);
+    if ((ways & UPGRADE) && s->upgrade.n > 0) {
+        must(http_upgrade(s, NULL, 0) == 0 && http_send(s, str_of("hello")) == 0);
+    } else if (ways & ANSWER_AT_HEAD) {
+        answer(s);
+    }
 }
 
 static void on_end(struct recorder *r, struct http_stream *s) {

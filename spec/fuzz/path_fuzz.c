@@ -4,6 +4,7 @@
 
 #include "base/encode.h"
 #include "net/address.h"
+#include "pb/form.h"
 #include "pb/json_lex.h"
 #include "rpc/route.h"
 

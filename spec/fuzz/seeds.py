@@ -107,6 +107,13 @@ def grpc():
             yield bytes([limit, 3]) + data
 
 
+def grpc_web():
+    for text in (b"AAAAAAU=aGVsbG8=", b"AAAAAAVoZWxsbw==", b"AAAAAAA=", b"gAAAAA9ncnBjLXN0YXR1czogMA0K", b"QQ==QQ==QUI=", b"A", b"AA", b"AA=",
+                 b"====", b"A=AA", b"AAA\n", b"-_-_", b"\x80AAA", b""):
+        for piece in (0, 2, 15):
+            yield bytes([piece]) + text
+
+
 def http1():
     requests = [b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"POST /a?b=c HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
                 b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n",
@@ -116,7 +123,7 @@ def http1():
                 b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
                 b"GET / HTTP/1.1\nHost: a\n\n", b"GET /\r\n\r\n", b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n folded: x\r\n\r\n"]
     for i, request in enumerate(requests):
-        for ways in (0, 1, 2, 4, 8, 16):
+        for ways in (0, 1, 2, 4, 8, 16, 32):
             yield bytes([ways, 5 + i]) + request
         yield bytes([i % 4, 1]) + request + requests[0] + requests[1]
 
@@ -158,6 +165,31 @@ def path():
         yield b"\x81" + text
 
 
+def template():
+    yield (b"GET /posts/{id}\nGET /posts/*/x\nPOST /posts/{id}:go\nGET /{name=posts/**}\nGET /posts/new\n* /a/{b.c}/**\n\n"
+           b"GET /posts/7\nHEAD /posts/new\nPOST /posts/a:go\nGET /posts/1/2/3\nPUT /a/b/c/d\nGET /posts/:go\nGET /x//../posts/%41")
+    yield b"GET /{a=x/*}/{b=**}:v\nGET /**\nGET /:v\nGET /\n\nGET /x/1:v\nGET /x/1/2:v\nGET /:v\nGET /" + b"a/" * 40
+    for text in (b"{", b"{}", b"{a", b"{a=", b"{a={b}}", b"**/a", b"a/", b"a:b:c", b"a%20", b"{a}/{a}", b"{a=**}x", b"*" * 3):
+        yield b"GET /" + text + b"\n\nGET /a"
+
+
+def multipart():
+    head = b'Content-Disposition: form-data; name="a"; filename="x\\"%22.png"\r\nContent-Type: image/png\r\n\r\n'
+    body = b"preamble\r\n--XX\r\n" + head + b"one\r\n--X\r\n--XX \r\nContent-Disposition: form-data;name=b\r\n\r\n\r\n--XX--\r\nrest"
+    for cuts in (0, 1, 3, 7):
+        yield bytes([cuts]) + b"multipart/form-data; boundary=XX\n" + body
+    yield b'\2multipart/form-data; boundary="X X"\n--X X\r\n' + head + b"\r\n--X X-"
+    yield b"\1;boundary=X\n--X\r\n\r\n--X--"
+
+
+def form():
+    for kind in (0, 1, 2, 3):
+        yield bytes([0, kind]) + b"tree.name=x\nscalars.a_string=b&lists.int32s=1&lists.int32s=2\nscalars.a_bool&tree.next.name=q\n\n"
+        yield bytes([0, 4 + kind]) + b'tree.name=x\n\ntree.next.name=q&scalars.a_string=s\n\n{"tree":{"name":"y","next":{"children":[]}}}'
+        yield bytes([0, 4 + kind]) + b'scalars.an_int32=1\n\ntree.name=q\ntree\n{"name":null,"next":{}}'
+        yield bytes([0, 4 + kind]) + b'\n\nchoice.a_string=q\nchoice\n{"text":"x"},"a":{'
+
+
 def log():
     yield b'\0{"time":1795341600.123456,"level":"INFO","version":"v2","instance":0,"text":"saved\\n","fields":{"id":"7"},"request":"5f2c"}'
     yield b'\0{"level":"ERROR","other":{"a":"b"},"n":1e3,"text":"\\u0000\\u00e9\\ud800\\/"}'
@@ -170,7 +202,20 @@ def log():
     yield b"\1\0\0\0\0\4\xff\0\n\"\1\\\1\x7f\2\xc3\xa9\1\xe2"
 
 
-TARGETS = {f.__name__: f for f in (codec, json, bundle, grpc, http1, http2, head, path, log)}
+def websocket():
+    def frame(first, payload):
+        length = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
+        return bytes([first]) + length + b"mask" + bytes(c ^ b"mask"[i % 4] for i, c in enumerate(payload))
+    for data in (frame(0x81, b"hello") + frame(0x82, b"\0\1"), frame(1, b"a\xc3") + frame(0x89, b"ping") + frame(0x80, b"\xa4"),
+                 frame(0x81, b"x" * 200) + frame(0x88, b"\x03\xe8bye"), frame(0x81, b"x" * 301), frame(2, b"x" * 299) + frame(0, b"") * 5 +
+                 frame(0x80, b"yz"), frame(0x88, b"") + frame(0x8A, b"x" * 125), b"\x81\x05hello", frame(0xC1, b""),
+                 b"\x82\xff" + (2 ** 62).to_bytes(8, "big") + b"mask1", frame(0x81, b"\xff")):
+        for piece in (0, 1, 6):
+            yield bytes([piece]) + data
+
+
+TARGETS = {f.__name__: f for f in (codec, json, bundle, grpc, grpc_web, http1, http2, head, path, log, websocket, template,
+                                   multipart, form)}
 
 
 def main():

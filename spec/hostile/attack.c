@@ -41,6 +41,7 @@ struct link {
     int64_t next; // when `more` is due
     bool over;    // GOAWAY has come
     bool begun;
+    bool plain; // HTTP/1.1 and what it becomes: nothing of it is looked at
 };
 
 static struct {
@@ -117,6 +118,7 @@ static void begin(const struct attack *a, struct link *l) {
     }
     if (a->begin != NULL) a->begin(&l->peer);
     l->begun = true;
+    l->plain = a->http != NULL;
 }
 
 static void close_link(struct link *l) {
@@ -165,7 +167,7 @@ static void on_frame(struct link *l) {
 static void take_in(struct link *l, const unsigned char *p, size_t n) {
     if (seen.bytes_in == 0) snprintf(seen.answer, sizeof seen.answer, "%.*s", (int)n, p);
     seen.bytes_in += n;
-    while (n > 0) {
+    while (n > 0 && !l->plain) {
         if (l->head_n < 9) {
             l->head[l->head_n++] = *p++;
             n--;
@@ -358,11 +360,17 @@ static bool address(const char *text) {
     return inet_pton(AF_INET, host, &server.sin_addr) == 1;
 }
 
+static const struct attack *attack_at(size_t i) {
+    return i < ATTACK_COUNT ? &ATTACKS[i] : &SOCKET_ATTACKS[i - ATTACK_COUNT];
+}
+
 int main(int argc, char **argv) {
+    size_t count = ATTACK_COUNT + SOCKET_ATTACK_COUNT;
     if (argc == 2 && strcmp(argv[1], "--list") == 0) {
-        for (size_t i = 0; i < ATTACK_COUNT; i++)
-            printf("%s\t%s\t%s\n", ATTACKS[i].name, ATTACKS[i].http == NULL ? "proxy" : "api",
-                   ATTACKS[i].what);
+        for (size_t i = 0; i < count; i++) {
+            const struct attack *a = attack_at(i);
+            printf("%s\t%s\t%s\n", a->name, a->http == NULL ? "proxy" : "api", a->what);
+        }
         return 0;
     }
     if (argc < 4 || !address(argv[1])) {
@@ -378,11 +386,11 @@ int main(int argc, char **argv) {
     int64_t end = now_ns() + (int64_t)(atof(argv[3]) * 1e9);
     if (strcmp(argv[2], "neighbour") == 0)
         return neighbour(end, (argc > 4 ? atoi(argv[4]) : 2) * 1000000LL);
-    for (size_t i = 0; i < ATTACK_COUNT; i++) {
-        if (strcmp(ATTACKS[i].name, argv[2]) != 0) continue;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(attack_at(i)->name, argv[2]) != 0) continue;
         from.sin_family =
             argc > 4 && inet_pton(AF_INET, argv[4], &from.sin_addr) == 1 ? AF_INET : 0;
-        attack_with(&ATTACKS[i], end);
+        attack_with(attack_at(i), end);
         report(argv[2]);
         return 0;
     }

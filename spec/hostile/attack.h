@@ -2,7 +2,7 @@
 // A hostile peer on HTTP/2, for the tests of the server only: raw frames (RFC 9113) and header
 // blocks (RFC 7541) without a library that would refuse to send them.
 //
-// attack.c drives a connection; attacks.c is the table of attacks. An attack appends its frames to
+// attack.c drives a connection; attacks.c and attacks_socket.c are the tables of attacks. An attack appends its frames to
 // `out`: `begin` once for each connection, `more` again and again.
 #pragma once
 
@@ -56,6 +56,8 @@ struct attack {
 
 extern const struct attack ATTACKS[];
 extern const size_t ATTACK_COUNT;
+extern const struct attack SOCKET_ATTACKS[];
+extern const size_t SOCKET_ATTACK_COUNT;
 
 void put(struct bytes *b, const void *p, size_t n);
 void put_text(struct bytes *b, const char *text);

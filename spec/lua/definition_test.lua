@@ -34,7 +34,7 @@ end
 
 local function contract()
   return { { name = "Posts", full_name = "posts.Posts", file = "posts.proto", comment = "Blog posts.", methods = {
-    method("Save", 0), method("Query", 1), method("Watch", 2, { server_streaming = true }),
+    method("Save", 0), method("Query", 1), method("Watch", 2, { server_streaming = true, output = "posts.Save" }),
     method("Talk", 3, { client_streaming = true, server_streaming = true }),
   } } }
 end
@@ -94,7 +94,7 @@ test("a short name that two services share is refused", function()
 end)
 
 test("keys of later versions are refused, not ignored", function()
-  for _, key in ipairs { "http", "events", "schedule", "topics", "config", "on_health", "on_export", "on_import" } do
+  for _, key in ipairs { "events", "schedule", "topics", "config", "on_health", "on_export", "on_import" } do
     raises(('main.lua:6: mica.service: "%s" is not supported by this version'):format(key), define, with(key .. " = {},"))
   end
 end)
@@ -114,7 +114,112 @@ test("public is true or a list of endpoints", function()
   raises('main.lua:6: public: the contract has no endpoint "Posts.Qeury" (did you mean "Posts.Query"?)', define,
     with 'public = { "Posts.Qeury" },')
   raises("public must be true, or a list", define, with "public = false,")
-  raises("raw HTTP route", define, with 'public = { "GET /x" },')
+  raises('"GET /x" is a route over HTTP, but there is no http', define, with 'public = { "GET /x" },')
+end)
+
+test("raw HTTP handlers", function()
+  local function http(keys, more) return define(with("http = { " .. keys .. " }, " .. (more or ""))) end
+  local function described(keys, more)
+    local d, world = http(keys, more)
+    local out = {}
+    for i, h in ipairs(world.core.decode("mica.core.v1.Definition", d.describe()).http) do
+      out[i] = h.key .. (h.public and " public" or "")
+    end
+    return out
+  end
+  local TWO = '["POST /a/{x}/*rest"] = print, ["GET /"] = print'
+  eq({ "GET /", "POST /a/{x}/*rest" }, described(TWO))
+  eq({ "GET / public", "POST /a/{x}/*rest public" }, described(TWO, "public = true"))
+  eq({ "GET / public", "POST /a/{x}/*rest" }, described(TWO, 'public = { "GET /", "Posts.Save" }'))
+  eq("function", type(http(TWO).http["GET /"]))
+  eq(nil, define(with "").http)
+  raises('main.lua:6: public: http has no key "GET /b"', http, TWO, 'public = { "GET /b" }')
+  raises("http must be a table, got number", define, with "http = 5,")
+  raises('http["GET /a"] must be a function, got number', http, '["GET /a"] = 5')
+  for key, fault in pairs { ["/a"] = 'a method and a path: "GET /{id}"', ["GTE /a"] = 'did you mean "GET"?',
+    ["CONNECT /a"] = 'no method "CONNECT"', ["GET a"] = "a method and a path", ["GET /a/"] = "without / at its end",
+    ["GET /a//b"] = "no segment", ["GET /a b"] = "a method and a path", ["GET /*x/b"] = "it must come last",
+    ["GET /{a}/{a}"] = "stands there twice", ["GET /{a"] = "no segment", ["GET /x{a}"] = "no segment", ["GET /{}"] = "no name",
+    ["GET /*"] = "no name", ["GET /{a.b}"] = "no name", ["GET /.."] = "without . and ..", ["GET /a%20b"] = "no segment",
+    ["GET /a?b"] = "no segment", ["GET /{a=**}"] = "no name", ["GET" .. (" /" .. ("a"):rep(600))] = "at most 500 characters",
+    ["GET /{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}/{j}/{k}/{l}/{m}/{n}/{o}/{p}/{q}"] = "at most 16 variables" } do
+    raises(fault, http, ("[%q] = print"):format(key))
+  end
+  raises("are the same route", http, '["GET /{a}"] = print, ["GET /{b}"] = print')
+  raises("are the same route", http, '["GET /a/*b"] = print, ["GET /a/*c"] = print')
+  ok(define('local mica = require "mica"\nreturn mica.service { http = { ["GET /"] = print } }').http)
+  eq({ "GET /{count}/{names}" }, described '["GET /{count}/{names}"] = print')
+  ok(define(with "limits = { body = \"1MB\" },"))
+end)
+
+-- The paths of Posts.Save in the definition that describes the service.
+local function paths_of(option, services)
+  local world = fake.new { types = TYPES, contract = services or contract() }
+  local made = world.core.definition(world.mica.service {
+    handlers = { Posts = { Save = function() end } }, endpoints = { ["Posts.Save"] = { path = option } },
+  })
+  return world.core.decode("mica.core.v1.Definition", made.describe()).endpoints[1].http
+end
+
+local function rule(verb, template, body, response_body)
+  return { method = verb, template = template, body = body or "", response_body = response_body or "" }
+end
+
+test("paths in main.lua", function()
+  eq({ rule("GET", "/p/{id}") }, paths_of "GET /p/{id}")
+  eq({ rule("POST", "/p", "*"), rule("DELETE", "/p"), rule("*", "/q", "*") }, paths_of { "POST /p", "DELETE /p", "* /q" })
+  eq({ rule("PUT", "/p", "author", "x") }, paths_of { "PUT /p", body = "author", response_body = "x" })
+  eq({ rule("PUT", "/p", "author"), rule("GET", "/p") }, paths_of { { "PUT /p", body = "author" }, "GET /p" })
+  local services = contract()
+  services[1].methods[1].http = { rule("GET", "/option") }
+  eq({ rule("GET", "/option"), rule("GET", "/p") }, paths_of("GET /p", services)) -- both count
+  eq({}, paths_of(nil))
+end)
+
+test("faulty paths name their line", function()
+  local function bad(text, option, services)
+    raises(text, define, with('endpoints = {\n    ["Posts.Save"] = { path = ' .. option .. " } },"), services)
+  end
+  local shapes = 'endpoints["Posts.Save"].path: write "GET /posts/{id}", { "PUT'
+  bad("main.lua:7: " .. shapes, '"x"')
+  bad("main.lua:7: " .. shapes, '"get /x"')
+  bad("main.lua:7: " .. shapes, '"GET x"')
+  bad("main.lua:7: " .. shapes, '"GET  /x"')
+  bad("main.lua:7: " .. shapes, "5")
+  bad("main.lua:7: " .. shapes, "{ 5 }")
+  bad("main.lua:7: " .. shapes, '{ verb = "GET /x" }')
+  bad("main.lua:7: " .. shapes, '{ "POST /x", bdy = "y", body = "x" }')
+  bad("main.lua:7: " .. shapes, '{ "POST /x", body = 5 }')
+  bad('main.lua:7: endpoints["Posts.Save"].path: it is bad', '"GET /bad"')
+  bad("main.lua:8: ", '{ "GET /x",\n "GET /bad" }')
+  bad("the gateway itself answers /health", '"GET /health"')
+  bad("GET /{b=*} answers what Posts.Save answers already", '{ "GET /{a}", "GET /{b=*}" }')
+  local services = contract()
+  services[1].methods[2].http, services[1].methods[2].line = { rule("GET", "/bad") }, 12
+  bad("posts.proto:12: option (google.api.http) of Posts.Query: it is bad", '"GET /x"', services)
+end)
+
+test("empty answers", function()
+  define(with 'endpoints = { ["Posts.Save"] = { empty = 204 } },')
+  local services = contract()
+  services[1].methods[1].output = "posts.Line"
+  local text = with 'endpoints = { ["Posts.Save"] = { empty = 204 } },'
+  raises("an answer of posts.Line is never empty, since it prints its fields", define, text, services)
+  define(with 'json = { defaults = false }, endpoints = { ["Posts.Save"] = { empty = 204 } },', services)
+  define(with 'endpoints = { ["Posts.Save"] = { empty = 204, path = { "GET /x", response_body = "amount" } } },', services)
+  raises("is a stream", define, with 'endpoints = { ["Posts.Watch"] = { empty = 204 } },')
+end)
+
+test("the form of JSON", function()
+  local function json_of(json)
+    local world = fake.new { types = TYPES, contract = contract() }
+    local made = world.core.definition(world.mica.service { handlers = { Posts = {} }, json = json })
+    return world.core.decode("mica.core.v1.Definition", made.describe()).endpoints[1].json
+  end
+  eq(nil, json_of(nil))
+  eq(nil, json_of {})
+  eq({ camel = true, no_defaults = false, int64_number = false }, json_of { names = "camel" })
+  eq({ camel = false, no_defaults = true, int64_number = true }, json_of { defaults = false, int64 = "number" })
 end)
 
 test("endpoint options", function()
@@ -126,9 +231,21 @@ test("endpoint options", function()
   bad('endpoints["Posts.Save"] has no key "dedline" (did you mean "deadline"?)', "dedline = 1")
   bad('endpoints["Posts.Save"].deadline: "x" is no duration', 'deadline = "x"')
   bad("hidden must be a boolean", "hidden = 1")
-  bad("is no route", 'path = "x"')
+  bad("empty can only be 204", "empty = 200")
   raises("cannot be validated", define, with 'endpoints = { ["Posts.Talk"] = { validate = { id = "required" } } },')
   raises("the contract has no endpoint", define, with 'endpoints = { ["Posts.No"] = {} },')
+end)
+
+test("the fields of an event", function()
+  local function endpoint(name, options) return with(('endpoints = { ["Posts.%s"] = { %s } },'):format(name, options)) end
+  local d, world = define(endpoint("Watch", 'event_id = "id", resume = "id"'))
+  local watch = world.core.decode("mica.core.v1.Definition", d.describe()).endpoints[3]
+  eq({ "Posts.Watch", "id", "id" }, { watch.name, watch.event_id, watch.resume })
+  raises('endpoints["Posts.Watch"].event_id: posts.Save has no field "nummer"', define, endpoint("Watch", 'event_id = "nummer"'))
+  raises("resume needs event_id", define, endpoint("Watch", 'resume = "id"'))
+  raises("only an endpoint that answers one message with a stream has events", define, endpoint("Save", 'event_id = "id"'))
+  raises("only an endpoint that answers one message with a stream has events", define, endpoint("Talk", 'event_id = "id"'))
+  raises("is no single text or whole number", define, endpoint("Watch", 'event_id = "tags"'))
 end)
 
 test("limits, uses, json and names", function()

@@ -213,6 +213,7 @@ local function add_proto(core, world)
   function core.fields(name) return world.types[name] end
   function core.enum_values(name) return world.enums[name] end
   function core.contract() return deep_copy(world.contract) end
+  function core.check_http(_, rule) return rule.template:find("bad", 1, true) and "it is bad" or nil end
 
   core.proto = {
     null = setmetatable({}, { __tostring = function() return "null" end }),
@@ -265,8 +266,28 @@ function M.new(options)
   function core.unhex(s) if s:find("[^%x]") then return nil end return (s:gsub("%x%x", function(x)
     return string.char(tonumber(x, 16)) end)) end
 
-  function core.metadata_keys() return { "mica-version", "x-y" } end
-  function core.metadata(_, key) return ({ ["mica-version"] = "v2", ["x-y"] = "1" })[key] end
+  -- options.metadata: key -> list
+  local metadata = options.metadata or { ["mica-version"] = { "v2" }, ["x-y"] = { "1" } }
+  function core.metadata_keys()
+    local keys = {}
+    for key in pairs(metadata) do if not key:find "^:" then keys[#keys + 1] = key end end
+    table.sort(keys)
+    return keys
+  end
+  function core.metadata(_, key) return (metadata[key] or {})[1] end
+  function core.metadata_all(_, key) return metadata[key] or {} end
+
+  -- What raw HTTP is answered with goes to world.answer; options.public: path -> { size, tag }.
+  local function answer(kind)
+    return function(_, status, headers, body, parts)
+      world.answer = { kind = kind, status = status, headers = table.concat(headers, "|"), body = body, parts = parts }
+    end
+  end
+  function core.web()
+    return { answer = answer "bytes", answer_file = answer "file", answer_stream = answer "stream",
+      body_most = options.body_most or 1000,
+      file = function(path) return unpack((options.public or {})[path] or {}) end }
+  end
   function core.set_header(_, key, value) table.insert(world.headers, key .. "=" .. value) end
 
   -- world.services["tags.Tags.Read"] = { shape =, idempotent =, answers = { {true, {...}}, {false, code, ...} } }

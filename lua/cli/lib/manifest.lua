@@ -1,16 +1,17 @@
 -- mica.json: what a place should run.
 --
---   { "services": [ { "source": "./posts", "name": "posts", "version": "v2", "instances": 2 }, ... ] }
+--   { "services": [ { "source": "./posts", "name": "posts", "version": "v2", "instances": 2, "cors": [ORIGIN] }, ... ] }
 --
 -- Only `source` must be there. Paths are relative to the file.
 
 local mica = require "mica"
+local origin = require "mica.origin"
 local suggest = require "mica.suggest"
 
 local manifest = {}
 
 local TOP = { services = true }
-local KEYS = { source = "string", name = "string", version = "string", instances = "number" }
+local KEYS = { source = "string", name = "string", version = "string", instances = "number", cors = "table" }
 
 local function check_keys(cli, where, value, known)
   if type(value) ~= "table" then cli:fail("INVALID_ARGUMENT", "%s: expected an object", where) end
@@ -18,6 +19,16 @@ local function check_keys(cli, where, value, known)
     if not known[key] then
       cli:fail("INVALID_ARGUMENT", "%s: unknown key %q%s", where, tostring(key), suggest.hint(key, known))
     end
+  end
+end
+
+local function check_origins(cli, where, list)
+  local count = 0
+  for _ in pairs(list) do count = count + 1 end
+  for i = 1, count do
+    if type(list[i]) ~= "string" then cli:fail("INVALID_ARGUMENT", "%s: expected a list of texts", where) end
+    local fault = origin.fault(list[i])
+    if fault then cli:fail("INVALID_ARGUMENT", "%s: %s", where, fault) end
   end
 end
 
@@ -33,6 +44,7 @@ local function check_entry(cli, where, entry)
   if n and (n < 1 or n > 1000 or n ~= math.floor(n)) then
     cli:fail("INVALID_ARGUMENT", "%s.instances: expected a number from 1 to 1000", where)
   end
+  check_origins(cli, where .. ".cors", entry.cors or {})
 end
 
 --- Reads and checks the file; a folder stands for the mica.json in it.

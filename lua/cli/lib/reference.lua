@@ -48,6 +48,24 @@ local function shown(endpoints)
   return list
 end
 
+--- The raw HTTP handlers of a service, a line each with what stands before it; nothing when there are none.
+---@param service table the registry's record
+---@return string[]
+function reference.handlers(service)
+  local base = (service.namespace or "") == "" and "" or "/" .. service.name:gsub("%.", "/")
+  local lines = {}
+  for _, handler in ipairs(service.http or {}) do
+    local method, path = handler.key:match "^(%S+) (.*)$"
+    if path == "/" and base ~= "" then path = "" end
+    table.insert(lines, ("   %-6s %s%s%s"):format(method, base, path, handler.public and "  public" or ""))
+  end
+  if lines[1] then
+    table.insert(lines, 1, "HTTP:")
+    table.insert(lines, 1, "")
+  end
+  return lines
+end
+
 --- The endpoints of a service, a line each.
 ---@param service table the registry's record
 ---@param endpoints? table[] default: all
@@ -69,6 +87,7 @@ function reference.list(service, endpoints)
   for _, row in ipairs(rows) do
     table.insert(lines, (("   %-" .. width .. "s  %s"):format(row[1], row[2]):gsub("%s+$", "")))
   end
+  for _, line in ipairs(reference.handlers(service)) do table.insert(lines, line) end
   table.insert(lines, "")
   table.insert(lines, ("`mica %s ENDPOINT --help` shows the fields of an endpoint."):format(service.name))
   return table.concat(lines, "\n")
@@ -102,6 +121,25 @@ local function answer_lines(contract, method, lines)
   for _, row in ipairs(fields.help(fields.rows(contract, message), nil, "")) do table.insert(lines, row) end
 end
 
+-- The path that the endpoint's name gives it, then those of its own.
+local function path_lines(service, endpoint, lines)
+  local group, method = endpoint.name:match "^(.+)%.([^.]+)$"
+  local base = "/" .. service.name:gsub("%.", "/")
+  local words = reference.words(service, endpoint)
+  local versioned = service.name:match "^v%d+%.[^.]+$"
+  local short = not words:find(" ", 1, true) and (versioned or not service.name:find(".", 1, true))
+  table.insert(lines, "")
+  table.insert(lines, "Paths:")
+  table.insert(lines, "  POST " .. base .. "/" .. (short and words or group .. "/" .. method))
+  for _, rule in ipairs(endpoint.http or {}) do
+    local notes = {}
+    if rule.body ~= "" and rule.body ~= "*" then table.insert(notes, "body: " .. rule.body) end
+    if rule.response_body ~= "" then table.insert(notes, "answers: " .. rule.response_body) end
+    local note = notes[1] and "  (" .. table.concat(notes, ", ") .. ")" or ""
+    table.insert(lines, "  " .. rule.method .. " " .. rule.template .. note)
+  end
+end
+
 --- Everything about an endpoint.
 ---@param contract table
 ---@param service table
@@ -126,6 +164,7 @@ function reference.endpoint(contract, service, endpoint)
     table.insert(lines, "  --json JSON|@file|-  the whole request; fields given beside it win")
   end
   answer_lines(contract, method, lines)
+  path_lines(service, endpoint, lines)
   table.insert(lines, "")
   table.insert(lines, "Example:")
   table.insert(lines, "   " .. sample(contract, service, endpoint, message))

@@ -2,6 +2,7 @@
 
 local flags = require "lib.flags"
 local mica = require "mica"
+local origins = require "lib.origins"
 local sources = require "lib.source"
 
 local upload = {}
@@ -120,7 +121,7 @@ end
 --- Uploads and deploys: the answer of the runtime. Others may deploy and stop the same service meanwhile.
 ---@param cli mica.cli.Console
 ---@param packed table of upload.read
----@param opts { name: string?, version: string?, instances: integer?, wait: number?, update: boolean? }
+---@param opts { name: string?, version: string?, instances: integer?, origins: string[]?, wait: number?, update: boolean? }
 ---@return table answer
 function upload.deploy(cli, packed, opts)
   local name, version = opts.name or packed.name, opts.version or packed.version
@@ -132,6 +133,7 @@ function upload.deploy(cli, packed, opts)
       version = version,
       instances = opts.instances,
       origin = packed.origin,
+      cors = opts.origins and { origins = opts.origins[1] and opts.origins }, -- an empty table would be an object
     }
     return cli:server():call(updates and UPDATE or CREATE, request, { timeout = opts.wait })
   end
@@ -172,6 +174,7 @@ end
 function upload.declare(parser)
   parser:option("--name", "The service's name; default: what main.lua says, else the folder's."):argname "NAME"
   parser:option("--instances", "How many instances (1; of what runs already: as it is)."):argname "N"
+  origins.declare(parser, "cors", "Pages of this origin may read its answers; * is every one; may repeat; none: no other.")
   parser:option("--wait", "How long to wait until it serves (--timeout)."):argname "DURATION"
 end
 
@@ -183,6 +186,7 @@ function upload.check(cli, args)
     cli:usage("--name: %q is no name of a service: a-z, 0-9, '-' and '.', beginning with a letter", args.name)
   end
   args.count = args.instances and flags.count(cli, args.instances, "--instances", 1, 1000)
+  args.origins = origins.given(cli, args.cors, "--cors")
   args.seconds = args.wait and flags.duration(cli, args.wait, "--wait")
   if args.seconds == 0 then cli:usage("--wait: a deployment takes some time") end
 end

@@ -14,6 +14,7 @@ return {
 ---@field proto mica.proto
 ---@field crypto mica.crypto
 ---@field metrics mica.metrics
+---@field web mica.web
 ---@field version string of Mica itself
 ---@field null userdata the value of JSON null
 ---@field secret table in `config`: a value that is set by whoever runs the service, and kept secret
@@ -37,7 +38,8 @@ return {
 
 ---@class mica.Definition what main.lua declares
 ---@field name? string
----@field handlers table<string, table<string, function>>
+---@field handlers? table<string, table<string, function>>
+---@field http? table<string, mica.web.Handler> by "GET /{id}"
 ---@field public? true|string[]
 ---@field endpoints? table<string, table>
 ---@field uses? table
@@ -554,5 +556,113 @@ function time.seconds(x) end
 function time.format(t, layout, zone) end
 
 return time
+]==],
+  ["mica/web.lua"] = [==[
+---@meta
+
+---@class mica.web.Request
+---@field method string "GET"
+---@field path string cleaned and decoded, below `base`; it begins with "/"
+---@field url string path and query as the client wrote them
+---@field base string where the service is mounted: "/site"; links begin with it
+---@field params table<string, string> the variables of the key: {id} is params.id
+---@field query table<string, string> the first value of each name
+---@field headers table<string, string> by lower-case name; several of a name are joined by ", "
+---@field cookies table<string, string>
+---@field host string
+---@field scheme "http"|"https"
+---@field text fun(req: mica.web.Request): string the body as it came
+---@field json fun(req: mica.web.Request): any the body as JSON
+--- the fields of a form, and its files: the first of each name
+---@field form fun(req: mica.web.Request): table<string, string>, table<string, mica.web.File>
+---@field form_all fun(req: mica.web.Request, name: string): (string|mica.web.File)[] all of a name, in order
+---@field query_all fun(req: mica.web.Request, name: string): string[] all values of a name, in order
+---@field chunks fun(req: mica.web.Request): fun(): string? the body in pieces, as they come
+---@field parts fun(req: mica.web.Request): fun(): mica.web.Part? the parts of a multipart body, as they come
+
+---@class mica.web.File
+---@field name string the file's name as the client says it: never a path to write to
+---@field type string
+---@field content string
+
+---@class mica.web.Part
+---@field field string the name of the form's field
+---@field name string? of a file
+---@field type string
+---@field text fun(part: mica.web.Part): string
+---@field chunks fun(part: mica.web.Part): fun(): string?
+
+---@class mica.web.Answer
+---@field status? integer default 200
+---@field headers? table<string, string|number|string[]>
+---@field body? string|(fun(): string?)|mica.web.Body a text, or an iterator whose pieces are sent as they come
+
+---@class mica.web.CookieOptions
+---@field path? string default: where the service is mounted
+---@field domain? string
+---@field max_age? mica.Duration without it, until the browser is closed
+---@field secure? boolean only over TLS; default: as the request came
+---@field http_only? boolean scripts cannot read it; default true
+---@field same_site? "Lax"|"Strict"|"None" default "Lax"
+
+---@class mica.web.Body a file
+---@alias mica.web.Handler fun(ctx: mica.Context, req: mica.web.Request): mica.web.Answer|string|nil
+
+---@class mica.web
+local web = {}
+
+--- A page. Text from elsewhere belongs through web.escape.
+---@param text string
+---@param status? integer
+---@param headers? table
+---@return mica.web.Answer
+function web.html(text, status, headers) end
+
+---@param text string
+---@param status? integer
+---@param headers? table
+---@return mica.web.Answer
+function web.text(text, status, headers) end
+
+---@param value any
+---@param status? integer
+---@param headers? table
+---@return mica.web.Answer
+function web.json(value, status, headers) end
+
+--- Sends the client elsewhere: a path of this server (begin it with req.base), or a URL.
+---@param to string
+---@param status? integer 301, 302 (the default), 303, 307 or 308
+---@param headers? table
+---@return mica.web.Answer
+function web.redirect(to, status, headers) end
+
+--- Text for HTML, between tags and in quoted attributes.
+---@param text any
+---@return string
+function web.escape(text) end
+
+--- The value of a set-cookie header. By default scripts cannot read the cookie, other sites' forms do not send it, it is for
+--- this service only, and where the request came over TLS it never goes out without. A value of nil removes the cookie.
+---@param name string
+---@param value string?
+---@param opts? mica.web.CookieOptions
+---@return string
+function web.cookie(name, value, opts) end
+
+--- A file of the service's folder public/: web.file "public/logo.png". NOT_FOUND when there is none.
+---@param path string
+---@param headers? table
+---@return mica.web.Answer
+function web.file(path, headers) end
+
+--- A handler for the files below public/, or below a folder in it; its key ends in a variable for the rest:
+--- ["GET /static/*path"] = web.files "public".
+---@param folder? string default "public"
+---@param opts? { index?: string|false, max_age?: mica.Duration, missing?: mica.web.Handler }
+---@return mica.web.Handler
+function web.files(folder, opts) end
+
+return web
 ]==],
 }

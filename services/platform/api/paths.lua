@@ -51,4 +51,21 @@ function paths.of(service, endpoint)
   return found, "/" .. table.concat(parts, "/")
 end
 
+--- What two templates have in common that answer the same requests: variables have no name, and of "{name=shelves/*}" the
+--- segments count.
+---@param route table a mica.core.v1.Route with a template
+---@return string
+function paths.place(route)
+  local shape = route.template:gsub("{[%w_.]+}", "*"):gsub("{[%w_.]+=(.-)}", "%1")
+  return table.concat({ route.method, route.host or "", shape }, " ")
+end
+
+--- The path in normal form that a template without variables would take from whoever has it by Micro's rule.
+---@param route table
+---@return string? path
+function paths.owner(route)
+  if route.template:find("[{*]") then return nil end
+  return (route.template:gsub("[^/]+", normal))
+end
+
 return paths

@@ -4,6 +4,7 @@
 -- services that run elsewhere. Contracts of what runs here are the core's to tell.
 
 local mica = require "mica"
+local origin = require "mica.origin"
 local outside = require "outside"
 local records = require "records"
 local suggest = require "mica.suggest"
@@ -45,6 +46,10 @@ local function check_service(ctx, service)
   end
   if not service.name:match "^[a-z][a-z0-9.-]*$" or #service.name > 100 then
     error(errors.invalid_fields { ["service.name"] = "letters a-z, digits, '-' and '.', beginning with a letter" })
+  end
+  for _, text in ipairs(service.cors and service.cors.origins or {}) do
+    local fault = origin.fault(text)
+    if fault then error(errors.invalid_fields { ["service.cors.origins"] = fault }) end
   end
   for _, node in ipairs(service.nodes) do
     if node.health == "UNKNOWN" then node.health = "SERVING" end

@@ -134,9 +134,11 @@ local function register(d, definition)
       namespace = d.namespace,
       description = definition.description,
       endpoints = definition.endpoints,
+      http = definition.http,
       nodes = { { id = d.name .. "@" .. d.version } },
       metadata = definition.metadata,
       order = d.order,
+      cors = { origins = d.origins },
     },
   }).revision
 end
@@ -200,13 +202,13 @@ local function store(d, target)
   if not target.blob then return end
   local future = setmetatable({
     blob = target.blob, hash = target.source.hash, instances = target.instances, updated = target.updated, origin = target.origin,
-    owner = target.owner,
+    owner = target.owner, origins = target.origins,
   }, { __index = d })
   records.write(future)
 end
 
--- Makes the record run `next` = { source =, instances =, blob =, folder =, origin =, owner =, stored = }. Returns what
--- callers would miss, and the revision of the registry to wait for.
+-- Makes the record run `target` = { source =, instances =, origins =, blob =, folder =, origin =, owner =, stored = }. Returns
+-- what callers would miss, and the revision of the registry to wait for.
 ---@return { changes: string[], revision: integer }
 local function switch(d, target)
   local definition = target.source.definition
@@ -227,6 +229,7 @@ local function switch(d, target)
   d.version, d.hash, d.generation, d.source = target.version, target.source.hash, generation, target.source.number
   d.blob, d.folder, d.origin, d.owner = target.blob, target.folder, target.origin, target.owner
   d.instances, d.updated, d.warnings = target.instances, target.updated, definition.warnings
+  d.origins = target.origins
   d.status, d.error = "RUNNING", ""
   local revision = register(d, definition)
   if old and old.version ~= d.version then revision = deregister(d, old.version) end
@@ -239,7 +242,7 @@ end
 ---@param d { namespace: string, name: string, tag: string }
 local function new_record(d)
   d.status, d.error, d.version, d.draining, d.warnings = "STARTING", "", d.tag, {}, {}
-  d.instances, d.origin, d.owner, d.hash = 1, "", "", ""
+  d.instances, d.origin, d.owner, d.hash, d.origins = 1, "", "", "", {}
   d.created = d.created or time.now()
   d.updated = d.updated or d.created
   d.order = d.order or math.floor(d.created * 1000) + (d.tag == "" and UNTAGGED or 0)
@@ -297,7 +300,7 @@ function deployments.add_stored(record)
   }
   d.status = "PENDING"
   d.blob, d.hash, d.instances = record.blob, record.hash, record.instances
-  d.origin, d.owner = record.origin, record.owner
+  d.origin, d.owner, d.origins = record.origin, record.owner, record.origins or {}
   d.version = d.tag ~= "" and d.tag or record.hash:sub(1, 8)
   local key = records.key(d)
   if all[key] then return nil end -- --run has said it otherwise, for this run
@@ -314,7 +317,7 @@ function deployments.restore(d)
     source = deployments.load({ blob = d.blob }, d.name)
     return switch(d, {
       source = source, instances = d.instances, blob = d.blob, origin = d.origin, owner = d.owner, updated = d.updated,
-      stored = true,
+      origins = d.origins, stored = true,
     })
   end)
   if ok then return result.revision end

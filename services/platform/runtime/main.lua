@@ -12,6 +12,7 @@ local bundles = require "bundles"
 local deployments = require "deployments"
 local jobs = require "jobs"
 local records = require "records"
+local page_origin = require "mica.origin"
 local report = require "report"
 local errors, log, time = mica.errors, mica.log, mica.time
 
@@ -46,6 +47,22 @@ local function check_instances(instances)
   if instances > MAX_INSTANCES then
     error(errors.invalid_fields { instances = ("at most %d"):format(MAX_INSTANCES) })
   end
+end
+
+-- The origins that a request names; nil: it names none.
+local function check_origins(cors)
+  if not cors then return nil end
+  local fault = #cors.origins > page_origin.MAX and ("at most %d"):format(page_origin.MAX) or nil
+  for _, text in ipairs(cors.origins) do fault = fault or page_origin.fault(text) end
+  if fault then error(errors.invalid_fields { ["cors.origins"] = fault }) end
+  return cors.origins
+end
+
+local function same_list(a, b)
+  for i = 1, math.max(#a, #b) do
+    if a[i] ~= b[i] then return false end
+  end
+  return true
 end
 
 local function warn(d)
@@ -95,7 +112,7 @@ local function create(request, source)
     local d = { namespace = request.namespace, name = name, tag = request.tag }
     local result = deployments.create(d, {
       source = source, instances = request.instances, blob = request.blob, folder = request.folder,
-      origin = request.origin, owner = request.owner,
+      origin = request.origin, owner = request.owner, origins = request.origins,
     })
     return answer(d, request.began, result)
   end)
@@ -107,13 +124,13 @@ end
 
 local function update(d, request, source)
   local same = d.status == "RUNNING" and source.hash == d.hash
-  if same and request.instances == d.instances then
+  if same and request.instances == d.instances and same_list(request.origins, d.origins) then
     deployments.release(source.number)
     return unchanged(d, request.began)
   end
   local result = deployments.update(d, {
     source = source, instances = request.instances, blob = request.blob, folder = request.folder,
-    origin = request.origin, owner = request.owner,
+    origin = request.origin, owner = request.owner, origins = request.origins,
   })
   return answer(d, request.began, result)
 end
@@ -130,6 +147,7 @@ function Runtime.Create(ctx, req)
   local request = {
     namespace = ctx.namespace, name = req.name, tag = req.version, blob = req.source, origin = req.origin,
     instances = req.instances == 0 and 1 or req.instances, owner = account.name, began = time.now(),
+    origins = check_origins(req.cors) or {},
   }
   return jobs.run(function()
     return with_bundle(req.source, function()
@@ -144,6 +162,7 @@ function Runtime.Update(ctx, req)
   check_instances(req.instances)
   local namespace, began = ctx.namespace, time.now()
   local given = req.source ~= ""
+  local origins = check_origins(req.cors)
   local function replace()
     return deployments.exclusively(namespace, req.name, function()
       local d = deployments.find(namespace, req.name, req.version)
@@ -152,6 +171,7 @@ function Runtime.Update(ctx, req)
         blob = d.blob, folder = d.folder,
         origin = req.origin ~= "" and req.origin or d.origin,
         owner = account.name,
+        origins = origins or d.origins,
         began = began,
       }
       if given then request.blob, request.folder = req.source, nil end
@@ -219,6 +239,7 @@ local function register_platform(names)
         name = name, version = version, namespace = "",
         description = definition.description,
         endpoints = definition.endpoints,
+        http = definition.http,
         nodes = { { id = name .. "@" .. version } },
         metadata = definition.metadata,
       },
@@ -232,7 +253,7 @@ end
 local function run_folder(namespace, folder)
   local request = {
     namespace = namespace, name = "", tag = "", folder = folder, origin = folder, instances = 1, owner = "",
-    began = time.now(),
+    origins = {}, began = time.now(),
   }
   return with_source({ folder = folder }, "", function(source) return create(request, source) end).service
 end

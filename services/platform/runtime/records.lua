@@ -50,7 +50,7 @@ end
 local function value_of(d)
   return json.encode {
     namespace = d.namespace, name = d.name, tag = d.tag, blob = d.blob, hash = d.hash, instances = d.instances,
-    order = d.order, created = d.created, updated = d.updated, origin = d.origin, owner = d.owner,
+    order = d.order, created = d.created, updated = d.updated, origin = d.origin, owner = d.owner, origins = d.origins,
   }
 end
 

@@ -53,6 +53,7 @@ local function describe(d, found)
     owner = d.owner,
     hash = d.hash,
     warnings = d.warnings,
+    cors = #d.origins > 0 and { origins = d.origins } or nil,
   }, d.generation and found[d.generation])
 end
 

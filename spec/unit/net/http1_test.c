@@ -30,6 +30,14 @@ static void answer(struct recorder *r, struct http_stream *s) {
         assert_int_equal(http_send(s, str_of("hello ")), 0);
         assert_int_equal(http_send_blob(s, blob_new("world", 5)), 0);
         assert_int_equal(http_finish(s, &t, 1), 0);
+    } else if (str_is(s->path, "/parts")) { // of blobs: one that is copied, one that is not
+        struct blob *big = blob_new(NULL, 5000);
+        for (size_t i = 0; i < big->n; i++) big->p[i] = (char)('a' + i % 26);
+        assert_int_equal(http_respond(s, 200, NULL, 0, false), 0);
+        assert_int_equal(http_send_part(s, blob_new("hello", 5), 1, 3), 0);
+        assert_int_equal(http_send_part(s, blob_hold(big), 26, 2600), 0);
+        assert_int_equal(http_send_part(s, big, 5000, 0), 0);
+        assert_int_equal(http_finish(s, NULL, 0), 0);
     } else if (str_is(s->path, "/empty")) {
         assert_int_equal(http_respond(s, 200, NULL, 0, true), 0);
     } else {
@@ -40,6 +48,12 @@ static void answer(struct recorder *r, struct http_stream *s) {
 }
 
 static void early(struct recorder *r, struct http_stream *s) {
+    static const struct http_header MORE = {{"x-more", 6}, {"1", 1}};
+    if (str_is(s->path, "/tunnel")) {
+        bool asked = s->upgrade.n > 0;
+        assert_int_equal(http_upgrade(s, &MORE, 1), asked ? 0 : -STATUS_FAILED_PRECONDITION);
+        if (asked) assert_int_equal(http_send(s, str_of("first")), 0);
+    }
     if (str_starts(s->path, "/early")) answer(r, s);
 }
 
@@ -180,6 +194,15 @@ static void test_chunked_answer(void **state) {
              NULL, false);
 }
 
+static void test_parts_of_blobs(void **state) {
+    (void)state;
+    struct buf wanted = {0};
+    buf_append_text(&wanted, HEAD_200 "connection: close\r\n\r\nell");
+    for (int i = 0; i < 100; i++) buf_append_text(&wanted, "abcdefghijklmnopqrstuvwxyz");
+    exchange("GET /parts HTTP/1.0\r\n\r\n", buf_cstr(&wanted), NULL, true);
+    buf_free(&wanted);
+}
+
 static void test_head_has_no_body(void **state) {
     (void)state;
     exchange("HEAD / HTTP/1.1\r\nHost: a\r\n\r\nHEAD /chunks HTTP/1.1\r\nHost: a\r\n\r\n" GET,
@@ -207,6 +230,78 @@ static void test_versions(void **state) {
              "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n" GET,
              HEAD_200 "Content-Length: 5\r\n\r\nhello" HEAD_200 "Content-Length: 5\r\n\r\nhello",
              NULL, false);
+}
+
+#define TUNNEL                                                                                     \
+    "GET /tunnel HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: "              \
+    "websocket\r\n\r\n"
+#define SWITCHED                                                                                   \
+    "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nx-more: "    \
+    "1\r\n\r\n"
+
+static void test_tunnel(void **state) {
+    (void)state;
+    // What comes behind the request is the tunnel's, even if it looks like HTTP; there is no `end`.
+    exchange(
+        TUNNEL GET, SWITCHED "first",
+        "head GET /tunnel at a host=a connection=keep-alive, Upgrade upgrade=websocket\ndata " GET,
+        false);
+    struct run run;
+    run_begin(&run, NULL);
+    run_feed(&run, TUNNEL, strlen(TUNNEL));
+    run.out.n = 0;
+    struct http_stream *s = run.r.last;
+    assert_int_equal(http_send(s, str_of("more")), 0);
+    assert_int_equal(http_finish(s, NULL, 0), 0);
+    run_feed(&run, "late", 4);
+    assert_string_equal(buf_cstr(&run.out), "more"); // no chunks
+    assert_true(http_wants_close(run.h));
+    assert_int_equal(run.r.why, HTTP_CLOSE_DONE);
+    run_end(&run);
+    // The end of the connection is the end of the tunnel.
+    run_begin(&run, NULL);
+    run_feed(&run, TUNNEL, strlen(TUNNEL));
+    session_eof(run.h);
+    assert_int_equal(run.r.closes, 1);
+    assert_int_equal(run.r.why, HTTP_CLOSE_PEER);
+    run_end(&run);
+}
+
+// Not asked for in the whole form, it is an ordinary request.
+static void test_no_tunnel(void **state) {
+    (void)state;
+    static const char *const HEADS[] = {
+        "GET /tunnel HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nUpgrade: websocket\r\n\r\n",
+        "GET /tunnel HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+        "POST /tunnel HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: "
+        "websocket\r\nContent-Length: 0\r\n\r\n",
+        "GET /tunnel HTTP/1.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        "GET /tunnel HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: "
+        "websocket\r\nContent-Length: 1\r\n\r\nx"};
+    for (size_t i = 0; i < sizeof HEADS / sizeof HEADS[0]; i++) {
+        struct run run;
+        run_begin(&run, NULL);
+        run_feed(&run, HEADS[i], strlen(HEADS[i]));
+        assert_int_equal(run.r.ends, 1);
+        assert_true(buf_str(&run.out).n > 0 && str_starts(buf_str(&run.out), HEAD_200));
+        run_end(&run);
+    }
+}
+
+static void test_tunnel_back_pressure(void **state) {
+    (void)state;
+    struct run run;
+    run_begin(&run, NULL);
+    run.r.hold = true;
+    run_feed(&run, TUNNEL, strlen(TUNNEL));
+    char bytes[1024] = {0};
+    size_t fed = 0;
+    for (; session_wants_read(run.h) && fed < 10 * HTTP_LIMITS.window; fed += sizeof bytes)
+        run_feed(&run, bytes, sizeof bytes);
+    assert_in_range(fed, HTTP_LIMITS.window, HTTP_LIMITS.window + 2 * sizeof bytes);
+    http_consume(run.r.last, fed);
+    assert_true(session_wants_read(run.h));
+    run_end(&run);
 }
 
 static void test_expect(void **state) {
@@ -563,8 +658,12 @@ int main(void) {
         cmocka_unit_test(test_headers),
         cmocka_unit_test(test_bodies),
         cmocka_unit_test(test_chunked_answer),
+        cmocka_unit_test(test_parts_of_blobs),
         cmocka_unit_test(test_head_has_no_body),
         cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_tunnel),
+        cmocka_unit_test(test_no_tunnel),
+        cmocka_unit_test(test_tunnel_back_pressure),
         cmocka_unit_test(test_expect),
         cmocka_unit_test(test_early_answer),
         cmocka_unit_test(test_pipelining),

@@ -16,7 +16,11 @@
 static void ignore(struct http_stream *s) { (void)s; }
 static void ignore_data(struct http_stream *s, struct str bytes) { http_consume(s, bytes.n); }
 static void ignore_closed(struct http_stream *s, enum http_close why) { (void)s, (void)why; }
-static const struct http_events EVENTS = {ignore, ignore_data, ignore, ignore, ignore_closed, NULL};
+static const struct http_events EVENTS = {.head = ignore,
+                                          .data = ignore_data,
+                                          .end = ignore,
+                                          .writable = ignore,
+                                          .closed = ignore_closed};
 
 static struct {
     struct loop loop;

@@ -75,7 +75,8 @@ static void on_closed(struct http_stream *s, enum http_close why) {
     atomic_fetch_sub(&open_calls, 1);
 }
 
-static const struct http_events SERVER = {on_head, on_data, on_end, on_writable, on_closed, NULL};
+static const struct http_events SERVER = {
+    .head = on_head, .data = on_data, .end = on_end, .writable = on_writable, .closed = on_closed};
 
 struct server {
     struct loop loops[LOOPS];
@@ -521,8 +522,11 @@ static void client_end(struct http_stream *s) {
     atomic_fetch_add(&client.ends, 1);
 }
 static void client_stream_closed(struct http_stream *s, enum http_close why) { (void)s, (void)why; }
-static const struct http_events CLIENT = {client_head, client_data,          client_end,
-                                          on_writable, client_stream_closed, NULL};
+static const struct http_events CLIENT = {.head = client_head,
+                                          .data = client_data,
+                                          .end = client_end,
+                                          .writable = on_writable,
+                                          .closed = client_stream_closed};
 
 static void client_closed(struct conn *c, void *user) {
     assert_ptr_equal(c, client.conn);

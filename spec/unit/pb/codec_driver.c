@@ -25,6 +25,7 @@
 //     pb: what pb_lua_open gives
 #include "base/encode.h"
 #include "pb/lua.h"
+#include "pb/form.h"
 #include "pb/visit.h"
 
 #include <lauxlib.h>

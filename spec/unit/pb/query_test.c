@@ -2,6 +2,8 @@
 // Query strings and forms as JSON.
 #include "pb/json_fixture.h"
 
+#include "pb/form.h"
+
 // The JSON of a query, which pb_read_json must accept as well; or the text of the error.
 static void check(const char *type, const char *query, const char *wanted) {
     struct buf json = {0};
@@ -147,7 +149,7 @@ static void test_limits(void **state) {
     buf_append_text(&query, "&int32s=1");
     assert_int_equal(pb_query_to_json(lists, buf_str(&query), &json, &err),
                      -STATUS_INVALID_ARGUMENT);
-    assert_string_equal(err.text, "the query has over 1000 pairs");
+    assert_string_equal(err.text, "the request has over 1000 values");
     query.n = 0;
     for (int i = 0; i < 31; i++) buf_append_text(&query, "next.");
     buf_append_text(&query, "name=x");

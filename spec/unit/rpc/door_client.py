@@ -201,7 +201,7 @@ def http_calls(version):
           "echo.Echo.Say", "image/png")
     error("namespace", c("/echo/say", "-H", "mica-namespace: A"), 400, "Bad Request", "api", "namespace")
     error("other namespace", c("/echo/say", "-H", "micro-namespace: acme"), 404, "Not Found", "api", '"acme"')
-    error("client stream", c("/echo/gather", *js, "-d", "{}"), 501, "Not Implemented", "echo.Echo.Gather", "gRPC")
+    error("client stream", c("/echo/gather", *js, "-d", "{}"), 415, "Unsupported Media Type", "echo.Echo.Gather", "WebSocket")
     error("fault", c("/echo/say", "-H", "do: fail"), 404, "Not Found", "posts.Posts.Read", 'no post "7" ä')
     error("full", c("/echo/say", "-H", "do: full"), 429, "Too Many Requests", "echo.Echo.Say", "too many")
     error("down", c("/echo/say", "-H", "do: down"), 503, "Service Unavailable", "echo.Echo.Say", "not running")

@@ -220,6 +220,101 @@ static void test_said_twice(void **state) {
     route_table_drop(table);
 }
 
+// What answers a request: its endpoint and variables; "-" when nothing does.
+static const char *match(const struct route_table *table, const char *method, const char *path) {
+    static struct buf out, clean, normal;
+    struct route_param params[ROUTE_PARAMS_MAX];
+    size_t n;
+    assert_int_equal(route_normalize(str_of(path), &clean, &normal), 0);
+    struct route_query q = {.ns = str_of("mica"),
+                            .clean = buf_str(&clean),
+                            .normal = buf_str(&normal),
+                            .method = str_of(method)};
+    const struct route *r = route_match(table, &q, params, &n);
+    out.n = 0;
+    if (r == NULL) {
+        static struct buf allow;
+        allow.n = 0;
+        route_methods(table, &q, &allow);
+        buf_append_byte(&out, '-');
+        buf_append_str(&out, buf_str(&allow));
+        return buf_cstr(&out);
+    }
+    buf_append_str(&out, r->endpoint);
+    for (size_t i = 0; i < n; i++)
+        buf_printf(&out, " %.*s=%.*s", (int)params[i].name.n, params[i].name.p,
+                   (int)params[i].value.n, params[i].value.p);
+    return buf_cstr(&out);
+}
+
+static Route template_route(char *method, char *text, char *name, char *endpoint) {
+    Route r = route("mica", "", name, endpoint);
+    r.method = method;
+    r.template_ = text;
+    return r;
+}
+
+static void test_templates(void **state) {
+    (void)state;
+    char missing[200];
+    Route routes[] = {route("mica", "/echo/say", "echo", "Echo.Say"),
+                      template_route("GET", "/echo/say", "echo", "Echo.Count"),
+                      template_route("GET", "/echo/{text}", "echo", "Echo.Say"),
+                      template_route("POST", "/echo/{text}:shout", "echo", "Echo.Say"),
+                      template_route("", "/files/{name=**}", "echo", "GET /*name"),
+                      template_route("", "/registry/**", "registry", ""),
+                      template_route("GET", "/gone/{id}", "gone", "Gone.Call")};
+    routes[0].prefix = "/echo";
+    routes[2].body = "*";
+    routes[2].response_body = "text";
+    routes[4].kind = MICA__CORE__V1__ROUTE__KIND__HANDLER;
+    routes[5].kind = MICA__CORE__V1__ROUTE__KIND__FORWARD;
+    routes[5].namespace_ = "";
+    assert_int_equal(install("api", routes, 7, NULL, missing, NULL), 0);
+    assert_string_equal(missing, "gone,");
+    struct route_table *table = NULL;
+    route_slot_view(api, &table);
+    assert_string_equal(match(table, "GET", "/echo/say"), "Echo.Count");
+    assert_string_equal(match(table, "POST", "/echo/say"), "Echo.Say");
+    assert_string_equal(match(table, "GET", "/echo/Say"), "Echo.Say"); // Micro's rule comes first
+    assert_string_equal(match(table, "GET", "/echo/a%20b"), "Echo.Say text=a b");
+    assert_string_equal(match(table, "POST", "/echo/a:shout"), "Echo.Say text=a");
+    assert_string_equal(match(table, "POST", "/echo/a"), "-GET, HEAD");
+    assert_string_equal(match(table, "TRACE", "/echo/say"), "-GET, HEAD, POST, PUT, PATCH, DELETE");
+    assert_string_equal(match(table, "PUT", "/files/a/b"), "GET /*name name=a/b");
+    assert_string_equal(match(table, "PUT", "/registry/x"), "");
+    assert_string_equal(match(table, "GET", "/gone/1"), "-");
+    struct route_query q = {.ns = str_of("mica"),
+                            .clean = str_of("/echo/x"),
+                            .normal = str_of("/echo/x"),
+                            .method = str_of("GET")};
+    struct route_param params[ROUTE_PARAMS_MAX];
+    size_t n;
+    const struct route *r = route_match(table, &q, params, &n);
+    assert_true(r->whole_body && str_is(r->response_body->name, "text") && r->templated);
+    assert_true(r->body == NULL && r->method != NULL);
+    q.clean = str_of("/registry");
+    r = route_match(table, &q, params, &n);
+    assert_true(r->kind == ROUTE_FORWARD && r->method == NULL && r->generation == 6);
+    route_table_drop(table);
+}
+
+static void test_faulty_templates(void **state) {
+    (void)state;
+    char missing[200];
+    struct err err = {0};
+    Route faulty = template_route("GET", "/echo/{text", "echo", "Echo.Say");
+    assert_int_equal(install("api", &faulty, 1, NULL, missing, &err), -STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(err.text, "\"}\" is missing"));
+    faulty = template_route("GET", "/echo", "echo", "Echo.Say");
+    faulty.path = "/echo"; // both
+    assert_int_equal(install("api", &faulty, 1, NULL, missing, &err), -STATUS_INVALID_ARGUMENT);
+    faulty = route("mica", "/echo", "echo", "GET /");
+    faulty.kind = MICA__CORE__V1__ROUTE__KIND__HANDLER;
+    assert_int_equal(install("api", &faulty, 1, NULL, missing, &err), -STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(err.text, "other than ENDPOINT"));
+}
+
 static void test_a_view_keeps_its_table(void **state) {
     (void)state;
     char missing[200];
@@ -270,6 +365,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_loopback_account, set_up_each, tear_down_each),
         cmocka_unit_test_setup_teardown(test_all_or_nothing, set_up_each, tear_down_each),
         cmocka_unit_test_setup_teardown(test_said_twice, set_up_each, tear_down_each),
+        cmocka_unit_test_setup_teardown(test_templates, set_up_each, tear_down_each),
+        cmocka_unit_test_setup_teardown(test_faulty_templates, set_up_each, tear_down_each),
         cmocka_unit_test_setup_teardown(test_a_view_keeps_its_table, set_up_each, tear_down_each),
         cmocka_unit_test_setup_teardown(test_threads, set_up_each, tear_down_each),
     };

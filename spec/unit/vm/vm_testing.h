@@ -45,7 +45,8 @@ static const char PRELUDE[] =
     "  error({ code = code, message = message, id = id, details = details }, 0)\n"
     "end\n"
     "function core.on_error(err, traceback)\n"
-    "  if type(err) == 'table' then return err.code, err.message, err.id, err.details end\n"
+    "  if type(err) == 'table' then return err.code, err.message, err.id, err.details, err.http "
+    "end\n"
     "  _G.last_error = tostring(err)\n"
     "  return 'INTERNAL', 'internal error'\n"
     "end\n"
@@ -55,7 +56,8 @@ static const char PRELUDE[] =
     "  for _, s in ipairs(core.contract()) do\n"
     "    for _, m in ipairs(s.methods) do handlers[m.index] = v[m.name] end\n"
     "  end\n"
-    "  return { handlers = handlers, deadlines = v.deadlines, limits = v.limits, on_start = "
+    "  return { handlers = handlers, http = v.http, deadlines = v.deadlines, limits = v.limits, "
+    "on_start = "
     "v.on_start,\n"
     "    on_stop = v.on_stop, describe = function() return 'described' end }\n"
     "end\n"
@@ -248,7 +250,7 @@ static inline struct world *world_new(const char *main) {
     w->other = keeper_new();
     w->other_pool = contract_pool();
     w->source = source_of(main);
-    w->host = (struct vm_host){host_resolve, host_epoch, host_native, host_dial, w->other_pool};
+    w->host = (struct vm_host){host_resolve, host_epoch, host_native, host_dial, w->other_pool, 0};
     w->hook_status = 99;
     return w;
 }
