@@ -359,12 +359,14 @@ class Acme(harness.Case):
         self.assertEqual(got["retry_after"], [17, 60, 0, "none", "none", "none", "none"])
 
     def test_flags(self):
-        def refused(text, *args):
-            done = harness.mica("server", *args)
+        def refused(text, *args, **env):
+            done = harness.mica("server", *args, env=env)
             self.assertEqual((done.returncode, done.stdout), (2, ""), done)
             self.assertIn(text, done.stderr)
 
         refused("needs --acme-agree", "--acme-host", ONE)
+        refused("needs --acme-agree", MICA_ACME_HOSTS=f"{ONE},{TWO}")
+        refused("is no name of a host", MICA_ACME_HOSTS="a_b", MICA_ACME_AGREE="1")
         refused("--acme-email needs --acme-host", "--acme-email", "a@example.test")
         refused("a wildcard is proved by DNS only", "--acme-host", "*.example.test", "--acme-agree")
         refused("for names, not for addresses", "--acme-host", "127.0.0.1", "--acme-agree")

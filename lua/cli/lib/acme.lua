@@ -70,7 +70,7 @@ function acme.read(cli, args)
     cli:usage("--acme-directory %s: an authority has an https:// address", options.directory)
   end
   if not agree then
-    cli:usage("--acme-host needs --acme-agree: you agree to the terms of service that the authority names at %s", options.directory)
+    cli:usage("--acme-host needs --acme-agree: you agree to the terms of service that %s names", options.directory)
   end
   if options.ca ~= "" then options.ca = cli:path(options.ca) end
   return options
