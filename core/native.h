@@ -102,3 +102,5 @@ struct native_health {
     struct deploy *deploy;
     struct native_server *server;
 };
+// Is the server ready for requests? An rpc_ready with a struct native_health. Any thread.
+bool native_health_ready(void *user, char *why, size_t size);

@@ -253,6 +253,11 @@ static struct server_limits copy_limits(const Mica__Core__V1__DoorLimits *in) {
                                   .age_grace = in->age_grace,
                                   .ping_interval = in->ping_interval,
                                   .ping_timeout = in->ping_timeout,
+                                  .head = in->head,
+                                  .body = in->body,
+                                  .headers = in->headers,
+                                  .compress = in->compress,
+
                                   .heartbeat = in->heartbeat};
 }
 
@@ -289,10 +294,12 @@ static bool copy_options(struct server_options *o, const Mica__Core__V1__ServeRe
                                  .tls_cert = strdup(in->tls_cert),
                                  .tls_key = strdup(in->tls_key),
                                  .tls_client_ca = strdup(in->tls_client_ca),
+                                 .access_log = strdup(in->access_log),
+                                 .access_json = strcmp(in->access_log_format, "json") == 0,
                                  .limits = copy_limits(in->limits)};
     bool ok = o->data != NULL && o->api != NULL && o->proxy != NULL && o->log_level != NULL &&
-              o->tls_cert != NULL && o->tls_key != NULL && o->tls_client_ca != NULL &&
-              copy_texts(&o->run, &o->run_count, in->run, in->n_run);
+              o->access_log != NULL && o->tls_cert != NULL && o->tls_key != NULL &&
+              o->tls_client_ca != NULL && copy_texts(&o->run, &o->run_count, in->run, in->n_run);
     if (ok && in->cors != NULL)
         ok = copy_texts(&o->origins, &o->origin_count, in->cors->origins, in->cors->n_origins);
     ok = ok && copy_acme(&o->acme, in->acme);

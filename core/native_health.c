@@ -5,6 +5,7 @@
 #include "native_deploy.h"
 
 #include <mica/core/v1/core.pb-c.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct question {
@@ -58,6 +59,32 @@ static void serving(void *context, struct message *request) {
     }
     free(out.serving);
     protobuf_c_message_free_unpacked(&in->base, NULL);
+}
+
+// Whichever version of it that is.
+static bool platform_serves(struct deploy *d, const char *name) {
+    struct directory_entry entry;
+    struct service_counts n;
+    if (directory_look(d->directory, str_of(""), str_of(name), str_of(""), &entry) < 0) return false;
+    service_count(service_of_port(entry.port), &n);
+    port_drop(entry.port);
+    pb_pool_drop(entry.pool);
+    return n.serving > 0;
+}
+
+bool native_health_ready(void *user, char *why, size_t size) {
+    struct native_health *h = user;
+    if (atomic_load(&h->server->stopping)) {
+        snprintf(why, size, "the server is stopping");
+        return false;
+    }
+    for (size_t i = 0; i < h->server->platform_count; i++) {
+        const char *name = h->server->platform[i];
+        if (platform_serves(h->deploy, name)) continue;
+        snprintf(why, size, "the platform's service \"%s\" does not answer", name);
+        return false;
+    }
+    return true;
 }
 
 static void stopping(void *context, struct message *request) {

@@ -22,6 +22,7 @@
 #include "net/conn.h"
 #include "parts.h"
 #include "platform.h"
+#include "rpc/access_log.h"
 #include "server_metrics.h"
 #include "store/data_folder.h"
 #include "tls_files.h"
@@ -55,10 +56,12 @@ struct server {
     struct tls_files tls;
     struct server_acme acme;
     struct native_health health;
+    struct access_log *access; // NULL: none is kept
     struct server_metrics metrics;
     struct door doors[2];
     struct acceptor *acceptors[2];
     uv_signal_t signals[2];
+    uv_signal_t hangup; // only with an access log in a file
     uv_timer_t drain;
     int64_t drain_until, notice_until;
     struct farewell *farewells;
@@ -271,6 +274,10 @@ static int64_t nanoseconds(double seconds) { return (int64_t)(seconds * NS_PER_S
 static void limit_door(struct door *door, const struct server_limits *l) {
     door->limits.header_bytes = l->metadata;
     door->limits.streams = l->streams;
+    door->limits.fields = l->headers;
+    if (door->limits.compress_min > 0) door->limits.compress_min = l->compress; // the api door's
+    door->head_timeout = nanoseconds(l->head);
+    door->body_timeout = nanoseconds(l->body);
     door->max_connections = l->connections;
     door->idle_timeout = nanoseconds(l->idle);
     door->max_age = nanoseconds(l->age);
@@ -279,11 +286,22 @@ static void limit_door(struct door *door, const struct server_limits *l) {
     door->ping_timeout = nanoseconds(l->ping_timeout);
 }
 
+static unsigned io_loops(const struct server_options *o) {
+    return o->io != 0 ? o->io : cores() / 4 > 0 ? cores() / 4 : 1;
+}
+
+static int open_access_log(struct server *s, struct err *err) {
+    const struct server_options *o = s->options;
+    if (o->access_log[0] == '\0') return 0;
+    s->access = access_log_open(o->access_log, o->access_json ? ACCESS_JSON : ACCESS_COMBINED,
+                                io_loops(o), err);
+    return s->access == NULL ? -(int)err->code : 0;
+}
+
 static int make_parts(struct server *s, struct err *err) {
     const struct server_options *o = s->options;
-    unsigned io = o->io != 0 ? o->io : cores() / 4 > 0 ? cores() / 4 : 1;
     unsigned workers = o->workers != 0 ? o->workers : cores();
-    int rc = parts_create(&s->parts, io, workers, err);
+    int rc = parts_create(&s->parts, io_loops(o), workers, err);
     if (rc < 0) return rc;
     struct parts *p = &s->parts;
     deploy_create(&s->deploy, &p->main, p->sched, &p->host, p->directory);
@@ -300,6 +318,8 @@ static int make_parts(struct server *s, struct err *err) {
                                        .stop = stop_asked,
                                        .user = s};
     s->health = (struct native_health){&s->deploy, &s->native};
+    rpc_serve_health(p->rpc, native_health_ready, &s->health);
+    rpc_log_access(p->rpc, s->access);
     natives_add(&p->natives, &NATIVE_ROUTES, &s->routes);
     natives_add(&p->natives, &NATIVE_DEPLOY, &s->deploy);
     natives_add(&p->natives, &NATIVE_CONTRACTS, &s->deploy);
@@ -364,6 +384,12 @@ static void close_storage(struct server *s) {
     data_folder_close(&s->data);
 }
 
+// SIGHUP without an access log ends the process, as ever.
+static void on_hangup(uv_signal_t *signal, int number) {
+    (void)number;
+    access_log_reopen(((struct server *)signal->data)->access);
+}
+
 static void watch_signals(struct server *s) {
     static const int NUMBERS[2] = {SIGTERM, SIGINT};
     for (int i = 0; i < 2; i++) {
@@ -371,6 +397,9 @@ static void watch_signals(struct server *s) {
         s->signals[i].data = s;
         uv_signal_start(&s->signals[i], on_signal, NUMBERS[i]);
     }
+    uv_signal_init(&s->parts.main.uv, &s->hangup);
+    s->hangup.data = s;
+    if (s->access != NULL) uv_signal_start(&s->hangup, on_hangup, SIGHUP);
     uv_timer_init(&s->parts.main.uv, &s->drain);
     s->drain.data = s;
     native_system_watch(&s->system, &s->parts.main);
@@ -379,6 +408,7 @@ static void watch_signals(struct server *s) {
 
 static void unwatch_signals(struct server *s) {
     for (int i = 0; i < 2; i++) uv_close((uv_handle_t *)&s->signals[i], NULL);
+    uv_close((uv_handle_t *)&s->hangup, NULL);
     uv_close((uv_handle_t *)&s->drain, NULL);
     native_system_unwatch(&s->system);
     tls_files_unwatch(&s->tls);
@@ -391,8 +421,9 @@ int server_run(const struct server_options *options) {
     s->options = options;
     s->data.lock = -1;
     if (check_options(options, &err) < 0 || open_tls(s, &err) < 0 || open_storage(s, &err) < 0 ||
-        open_acme(s, &err) < 0 || make_parts(s, &err) < 0) {
+        open_acme(s, &err) < 0 || open_access_log(s, &err) < 0 || make_parts(s, &err) < 0) {
         server_acme_close(&s->acme);
+        access_log_close(s->access);
         close_storage(s);
         tls_files_close(&s->tls);
         free(s);
@@ -413,6 +444,7 @@ int server_run(const struct server_options *options) {
     server_acme_unfetch(&s->acme);
     server_metrics_close(&s->metrics);
     parts_destroy(&s->parts);
+    access_log_close(s->access);
     server_metrics_destroy(&s->metrics);
     deploy_destroy(&s->deploy);
     close_storage(s);
@@ -432,6 +464,7 @@ void server_options_free(struct server_options *o) {
     free(o->api);
     free(o->proxy);
     free(o->log_level);
+    free(o->access_log);
     free(o->tls_cert);
     free(o->tls_key);
     free(o->tls_client_ca);

@@ -14,7 +14,10 @@ struct server_limits {    // all are given; times in seconds
     size_t metadata;      // bytes of one request's headers
     unsigned streams;     // open requests on a connection
     unsigned connections; // of one door
-    double idle, age, age_grace, ping_interval, ping_timeout; // see struct door
+    unsigned headers;     // of one HTTP/1 request
+    unsigned compress;    // bytes of an answer; 0: never
+    double idle, age, age_grace, ping_interval, ping_timeout; // see struct door, as the next ones
+    double head, body;
     double heartbeat;                                         // see rpc_heartbeat
 };
 
@@ -30,6 +33,8 @@ struct server_options {
     bool insecure;
     char *tls_cert; // PEM files; "": no TLS
     char *tls_key;
+    char *access_log; // "": none is kept; "-": on standard output
+    bool access_json;
     char *tls_client_ca; // "": clients are not asked for certificates
     struct server_acme_options acme;
     struct server_limits limits;

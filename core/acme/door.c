@@ -12,6 +12,7 @@
 
 #define PREFIX "/.well-known/acme-challenge/"
 #define HEAD_TIMEOUT (10 * NS_PER_SECOND)
+#define BODY_TIMEOUT (10 * NS_PER_SECOND)
 #define IDLE_TIMEOUT (10 * NS_PER_SECOND)
 #define MAX_AGE (30 * NS_PER_SECOND) // also for who never ends what it sends
 #define AGE_GRACE (10 * NS_PER_SECOND)
@@ -86,6 +87,7 @@ struct door acme_door(struct acme_door *d) {
                          .events = &EVENTS,
                          .limits = HTTP_LIMITS,
                          .head_timeout = HEAD_TIMEOUT,
+                         .body_timeout = BODY_TIMEOUT,
                          .idle_timeout = IDLE_TIMEOUT,
                          .max_age = MAX_AGE,
                          .age_grace = AGE_GRACE,

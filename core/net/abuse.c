@@ -43,6 +43,8 @@ static const struct {
     [ABUSE_BROKEN_HTTP1] = {.name = "malformed HTTP"},
     [ABUSE_BROKEN_WEBSOCKET] = {.name = "broken WebSocket"},
     [ABUSE_SLOW_HEAD] = {.name = "no whole request head in time"},
+    [ABUSE_SLOW_BODY] = {.name = "no request body in time"},
+    [ABUSE_SLOW_READER] = {.name = "an answer is not read"},
     [ABUSE_UNREAD] = {.name = "more answers asked for than are read"},
 };
 

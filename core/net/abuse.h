@@ -38,6 +38,8 @@ enum abuse {
     ABUSE_BROKEN_HTTP1,                 // bytes that are no HTTP at all
     ABUSE_BROKEN_WEBSOCKET,             // frames against RFC 6455, text that is no UTF-8
     ABUSE_SLOW_HEAD,                    // no whole head within the time limit
+    ABUSE_SLOW_BODY,                    // a request's body that does not come on
+    ABUSE_SLOW_READER,                  // an answer that is not taken
     ABUSE_UNREAD,                       // more answers wait than the peer reads
     ABUSE_KINDS,
     ABUSE_NONE = 255,

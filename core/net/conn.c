@@ -184,6 +184,7 @@ static void carry(struct conn *c, struct http_session *session) {
     c->session = session;
     session->conn = c;
     session->touched = on_touched;
+    session->encoders = &c->loop->state->encoders;
     c->counted = (uint8_t)(http_session_version(session) + 1);
     count_open(c, 1);
 }
@@ -256,6 +257,7 @@ static void note_head(struct conn *c) {
 
 void conn_input(struct conn *c, struct str bytes) {
     c->active = c->heard = c->loop->state->now;
+    c->received += bytes.n;
     if (c->door == NULL) c->heard = clock_now(); // the loop's time is that of before the poll
     if (c->lingering) return;
     if (c->session == NULL) {
@@ -268,6 +270,7 @@ void conn_input(struct conn *c, struct str bytes) {
         return;
     }
     note_head(c);
+    conn_pace_note(c, c->active);
     conn_wants_write(c);
 }
 
@@ -334,6 +337,7 @@ bool conn_write_out(struct conn *c, struct write_buffer *w) {
     struct loop_state *s = c->loop->state;
     uv_buf_t b = uv_buf_init(buf_p(&w->buf), (unsigned)w->buf.n);
     counter_add(c->door != NULL ? COUNTER_SENT : COUNTER_CLIENT_SENT, (int64_t)w->buf.n);
+    c->written += w->buf.n;
     int n = c->unsent > 0 ? 0 : uv_try_write((uv_stream_t *)&c->tcp, &b, 1);
     if (n == UV_EAGAIN) n = 0;
     if (n < 0) {
@@ -398,6 +402,7 @@ static void flush(struct conn *c) {
     if (c->session != NULL) {
         c->busy = true;
         int rounds = DRAIN_ROUNDS;
+        session_turn(c->session);
         while (rounds > 0 && drain_piece(c)) rounds--;
         conn_judge(c);
         c->busy = false;
@@ -441,6 +446,7 @@ static int64_t limit(int64_t timeout) { return timeout > 0 ? timeout : 3600 * NS
 
 static int64_t period(const struct door *door) {
     int64_t waits = clock_earlier(limit(door->head_timeout), limit(door->idle_timeout));
+    waits = clock_earlier(waits, limit(door->body_timeout));
     return clock_earlier(waits, clock_earlier(limit(door->ping_interval), limit(door->max_age)));
 }
 
@@ -477,10 +483,11 @@ static void on_timer(struct loop *loop, struct loop_timer *timer) {
         return;
     }
     keepalive_turn(c, now);
-    if (c->is_closed) return;
+    if (c->is_closed || conn_pace_turn(c, now)) return;
     int64_t at = due(c);
     if (at > now) {
         at = clock_earlier(clock_earlier(at, keepalive_due(c)), now + period(c->door));
+        at = clock_earlier(at, conn_pace_due(c));
         if (loop_timer_set(loop, timer, at) < 0) conn_close(c);
         return;
     }

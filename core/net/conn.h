@@ -21,6 +21,7 @@ struct door {
     struct http_limits limits;
     int64_t
         head_timeout; // nanoseconds from accept, or from the end of the last request begun, to a whole head
+    int64_t body_timeout; // for 1 KB of a body to come or to be taken, see conn_pace.c; 0: no limit
     int64_t idle_timeout; // without any stream
     int64_t max_age,
         age_grace;            // then it takes nothing new, and is cut off this much later; 0: never

@@ -18,6 +18,8 @@ struct tally {
 };
 void tally_drop(struct tally *t);
 
+enum conn_pace { PACE_NONE, PACE_IN, PACE_OUT }; // see conn_pace.c
+
 struct conn {
     struct loop_task task; // how the acceptor hands it over
     struct loop *loop;
@@ -47,9 +49,14 @@ struct conn {
     unsigned read_size;   // how much is read at a time
     bool busy_reader;     // a full buffer was read in this turn, in `spent` nanoseconds
     int64_t spent;
-    uint64_t sent_before; // session->sent when conn_unread last looked
-    int64_t looked;       // ... and when that was
-    size_t unsent;        // bytes that libuv holds
+    uint64_t sent_before;       // session->sent when conn_unread last looked
+    int64_t looked;             // ... and when that was
+    size_t unsent;              // bytes that libuv holds
+    uint64_t received, written; // bytes, in all; what was written includes those
+    // conn_pace.c's: what is watched, since when, and how much had moved by then
+    enum conn_pace pace;
+    int64_t pace_since;
+    uint64_t pace_mark;
     // keepalive.c's
     int64_t pinged;    // when the last PING was sent; 0: none was
     int64_t retire_at; // when it is told to end, or was; 0: never
@@ -95,6 +102,11 @@ void conn_slice_end(struct conn *c, int64_t spent);
 void conn_slice_adapt(struct conn *c, int64_t flushed);
 // Is very much waiting for a peer that has hardly read since this was asked last?
 bool conn_unread(struct conn *c, int64_t now);
+
+// ---- conn_pace.c
+void conn_pace_note(struct conn *c, int64_t now);
+int64_t conn_pace_due(const struct conn *c);
+bool conn_pace_turn(struct conn *c, int64_t now); // true: the connection has ended, or ends
 
 // ---- connect.c, for conn_tls.c
 void connect_ready(struct conn *c); // the handshake of a connection that is being made is complete

@@ -131,18 +131,33 @@ void http_session_delete(struct http_session *h) {
 
 bool http_is_ending(const struct http_session *h) { return h->shutting_down; }
 void *http_session_user(const struct http_session *h) { return h->user; }
+size_t *http_session_note(struct http_session *h) { return &h->note; }
 size_t http_open_streams(const struct http_session *h) { return h->open; }
 int http_feed(struct http_session *h, struct str bytes) { return h->ops->feed(h, bytes); }
+void session_turn(struct http_session *h) {
+    encode_turn(h);
+    decode_turn(h);
+}
+
 int http_drain(struct http_session *h, struct buf *out, size_t max) {
+    if (h->conn == NULL) session_turn(h);
+    if (h->decode_again) decode_run(h);
+    if (h->encoding != NULL) encode_run(h);
     return h->ops->drain(h, out, max);
 }
 bool http_wants_write(struct http_session *h) {
-    return h->writable != NULL || h->ops->wants_write(h);
+    return h->writable != NULL || h->encoding != NULL || h->decode_again || h->ops->wants_write(h);
 }
 bool http_wants_close(struct http_session *h) { return h->ops->wants_close(h); }
 bool session_wants_read(struct http_session *h) { return h->ops->wants_read(h); }
 uint32_t session_head(struct http_session *h) { return h->ops->head(h); }
 void session_eof(struct http_session *h) { h->ops->eof(h); }
+bool session_awaits_body(struct http_session *h) {
+    return h->ops->awaits_body != NULL && h->ops->awaits_body(h);
+}
+void session_give_up(struct http_session *h, int status, const char *detail) {
+    h->ops->give_up(h, status, detail);
+}
 
 uint32_t http_broken(const struct http_session *h) { return h->broken; }
 bool http_headers_too_long(const struct http_stream *s) { return stream_of_const(s)->refused; }
@@ -203,10 +218,13 @@ int http_respond(struct http_stream *s, int status, const struct http_header *he
         return -STATUS_INVALID_ARGUMENT;
     st->no_body = st->is_head || status == 204 || status == 304;
     end = end || st->no_body;
-    int rc = s->session->ops->respond(st, status, headers, count, end);
+    int rc = answer_begin(st, status, &headers, &count, end);
+    if (rc == 0) rc = s->session->ops->respond(st, status, headers, count, end);
     if (rc < 0) return rc;
+    decode_keep_end(st);
     st->responded = true;
-    st->finished = end;
+    st->sealed = st->finished = end;
+    s->status = status;
     touch(s->session);
     return 0;
 }
@@ -229,14 +247,24 @@ static int may_send(struct stream *st) {
     if (st->reset) return -STATUS_CANCELLED;
     if (!st->responded) return -STATUS_FAILED_PRECONDITION;
     if (st->no_body) return 1;
-    return st->finished ? -STATUS_FAILED_PRECONDITION : 0;
+    return st->sealed ? -STATUS_FAILED_PRECONDITION : 0;
+}
+
+static bool queue(struct stream *st, struct str bytes) {
+    return st->encode == NULL ? stream_queue(st, bytes)
+                              : encode_queue(st, blob_new(bytes.p, bytes.n), 0, bytes.n);
+}
+
+static bool queue_part(struct stream *st, struct blob *take, size_t from, size_t n) {
+    return st->encode == NULL ? stream_queue_part(st, take, from, n)
+                              : encode_queue(st, take, from, n);
 }
 
 int http_send(struct http_stream *s, struct str bytes) {
     struct stream *st = stream_of(s);
     int rc = may_send(st);
     if (rc != 0) return rc < 0 ? rc : 0;
-    if (!stream_queue(st, bytes)) return -STATUS_RESOURCE_EXHAUSTED;
+    if (!queue(st, bytes)) return -STATUS_RESOURCE_EXHAUSTED;
     s->session->ops->queued(st);
     touch(s->session);
     return 0;
@@ -253,13 +281,16 @@ int http_send_part(struct http_stream *s, struct blob *take, size_t from, size_t
         blob_drop(take);
         return rc < 0 ? rc : 0;
     }
-    if (!stream_queue_part(st, take, from, n)) return -STATUS_RESOURCE_EXHAUSTED;
+    if (!queue_part(st, take, from, n)) return -STATUS_RESOURCE_EXHAUSTED;
     s->session->ops->queued(st);
     touch(s->session);
     return 0;
 }
 
-size_t http_queued(const struct http_stream *s) { return stream_of_const(s)->queued; }
+size_t http_queued(const struct http_stream *s) {
+    const struct stream *st = stream_of_const(s);
+    return st->queued + encode_waiting(st);
+}
 
 static int keep_trailers(struct stream *st, const struct http_header *trailers, size_t count) {
     if (count == 0) return 0;
@@ -284,7 +315,12 @@ int http_finish(struct http_stream *s, const struct http_header *trailers, size_
     if (!headers_sound(trailers, count)) return -STATUS_INVALID_ARGUMENT;
     rc = keep_trailers(st, trailers, count);
     if (rc < 0) return rc;
-    st->finished = true;
+    st->sealed = true;
+    if (st->encode == NULL) {
+        st->finished = true;
+    } else {
+        encode_end(st);
+    }
     s->session->ops->queued(st);
     touch(s->session);
     return 0;
@@ -306,28 +342,37 @@ void http_accuse(struct http_stream *s, enum abuse kind, const char *detail) {
     touch(h);
 }
 
-static void give_back(struct stream *st, size_t bytes,
-                      void (*how)(struct stream *st, size_t bytes)) {
+void session_give_back(struct stream *st, size_t bytes, bool keep) {
+    const struct session_ops *ops = st->s.session->ops;
     assert(bytes <= st->unconsumed);
     if (bytes > st->unconsumed) bytes = st->unconsumed;
     if (bytes == 0) return;
     st->unconsumed -= bytes;
-    how(st, bytes);
+    if (keep && ops->keep != NULL) {
+        ops->keep(st, bytes);
+    } else {
+        ops->consume(st, bytes);
+    }
     touch(st->s.session);
 }
 
-void http_consume(struct http_stream *s, size_t bytes) {
-    give_back(stream_of(s), bytes, s->session->ops->consume);
+static void give_back(struct http_stream *s, size_t bytes, bool keep) {
+    struct stream *st = stream_of(s);
+    if (st->decode == NULL) {
+        session_give_back(st, bytes, keep);
+        return;
+    }
+    decode_consume(st, bytes, keep);
+    if (s->session->decode_again) touch(s->session);
 }
 
-void http_keep(struct http_stream *s, size_t bytes) {
-    const struct session_ops *ops = s->session->ops;
-    give_back(stream_of(s), bytes, ops->keep == NULL ? ops->consume : ops->keep);
-}
+void http_consume(struct http_stream *s, size_t bytes) { give_back(s, bytes, false); }
+
+void http_keep(struct http_stream *s, size_t bytes) { give_back(s, bytes, true); }
 
 void http_keep_end(struct http_stream *s) {
     const struct session_ops *ops = s->session->ops;
-    if (ops->keep_end == NULL) return;
-    ops->keep_end(stream_of(s));
+    decode_keep_end(stream_of(s));
+    if (ops->keep_end != NULL) ops->keep_end(stream_of(s));
     touch(s->session);
 }

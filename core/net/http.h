@@ -29,6 +29,10 @@ struct http_limits {
     unsigned streams;    // concurrent, HTTP/2
     size_t window;       // per stream, HTTP/2
     size_t connection_window; // HTTP/2
+    unsigned fields;          // of one request's head, and again of its trailers; 0: as many as fit
+    size_t
+        compress_min; // answers that are this long are compressed for who asks for it; 0: none are
+    bool decode;      // requests with a content-encoding reach the user decoded
 };
 extern const struct http_limits HTTP_LIMITS; // 16 KB, 128, 64 KB, 4 MB
 
@@ -38,7 +42,9 @@ struct http_session;
 
 struct http_stream {
     struct http_session *session;
-    void *user; // whoever handles the stream
+    void *user; // whoever handles the stream, as the next two
+    int64_t began;
+    char number[16];
     // The request (server side) as received; slices live as long as the stream.
     struct str method;
     struct str path;             // with the query, as received
@@ -48,9 +54,12 @@ struct http_stream {
     struct http_header *trailers; // received after the body, if any
     size_t trailer_count;
     struct str upgrade;     // what the request wants to become, a GET: "websocket"; empty: nothing
-    int status;             // client side: of the response; server side: 101 when upgraded
+    int status;             // of the response; 0: none yet
     int64_t content_length; // -1 when not given
     bool remote_ended;      // the peer has sent all
+    // Where requests are decoded: its content-encoding is none that is understood, and the body as it came; or it could not
+    // be decoded, and `end` was told after what could be.
+    bool foreign_encoding, damaged;
     // Client side, in `closed` with HTTP_CLOSE_PEER: it was reset with this HTTP/2 error code, by the peer or because of
     // what it sent; else the connection has ended.
     bool was_reset;
@@ -91,6 +100,7 @@ struct http_session *http2_client_new(const struct http_events *events,
 void http_session_delete(struct http_session *h);  // ends every stream with HTTP_CLOSE_PEER first
 bool http_is_ending(const struct http_session *h); // http_shutdown was said, by either side
 void *http_session_user(const struct http_session *h);
+size_t *http_session_note(struct http_session *h); // a number for its user; 0 at first
 enum http_version http_session_version(const struct http_session *h);
 
 // 0; negative: the connection is broken or abused, close it after what http_drain still gives.
@@ -123,6 +133,7 @@ bool http_headers_too_long(const struct http_stream *s);
 // chunked; connection headers are the session's. http_respond on a stream whose request is still coming in is fine.
 int http_respond(struct http_stream *s, int status, const struct http_header *headers, size_t count,
                  bool end);
+uint64_t http_sent(const struct http_stream *s); // bytes of body that went to the connection
 // Answers a request with `upgrade` by what it wants to become (101, or 200 to RFC 8441's CONNECT): from here on `data` and
 // http_send carry its bytes, both ways until http_finish or the peer's end. Within the `head` event only.
 int http_upgrade(struct http_stream *s, const struct http_header *headers, size_t count);

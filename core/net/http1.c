@@ -9,16 +9,25 @@
 // doubtful is refused and the connection closed after the answer. Before llhttp sees bytes of a
 // head, a line check walks over them: lines end with CR LF and nothing else, no line continues the
 // one before (obs-fold), the head is bounded. It finds the end of the head on its own, and llhttp
-// must find the same. Then: one Host; content-length once and not together with transfer-encoding;
-// transfer-encoding exactly "chunked", not in HTTP/1.0; a target without odd bytes.
+// must find the same. The lines behind the last chunk are checked in the same way. Then: one Host; content-length
+// once, digits only, and not together with transfer-encoding; transfer-encoding exactly "chunked",
+// not in HTTP/1.0; a target without odd bytes. What stands between the contents of two chunks (the size and its
+// extensions, which nobody uses) is CHUNK_LINE at most.
+//
+// Between requests a session holds nothing but itself: 10,000 idle connections are the rule, not the exception.
 //
 // Events are told from here and from drain, never from inside llhttp except `data`.
 #include "net/http1.h"
+
+#include "base/pool.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #define BACKLOG_MAX (1024 * 1024)
+#define CHUNK_LINE 256
+#define LINES_FIRST 16
+#define BLANK_LINES 16 // before a request
 #define UNCONSUMED_MAX (256 * 1024)
 
 // ---- llhttp's callbacks: they gather
@@ -27,7 +36,9 @@ static int fail(struct http1 *h, int status, const char *detail) {
     if (h->fault == 0) {
         h->fault = status;
         h->detail = detail;
-        if (status == 400) snprintf(h->base.fault, sizeof h->base.fault, "%s", detail);
+        // What a peer sends on purpose is logged as such; not what we cannot do.
+        if (status != 503 && status != 417)
+            snprintf(h->base.fault, sizeof h->base.fault, "%s", detail);
     }
     return -1;
 }
@@ -45,16 +56,25 @@ static int on_url(llhttp_t *parser, const char *at, size_t n) {
     return gather(h, at, n);
 }
 
+// The first lines are in the pool's memory: they are given back with every head, so that an idle connection holds none.
+static bool more_lines(struct http1 *h) {
+    size_t cap = h->line_cap == 0 ? LINES_FIRST : h->line_cap * 2;
+    size_t size = cap * sizeof *h->lines;
+    struct http1_line *lines = pool_take(pool_class(size), size);
+    if (lines == NULL) return false;
+    if (h->line_count > 0) memcpy(lines, h->lines, h->line_count * sizeof *lines);
+    if (h->line_cap > 0) pool_give_sized(h->lines, h->line_cap * sizeof *h->lines);
+    h->lines = lines;
+    h->line_cap = cap;
+    return true;
+}
+
 static int on_header_field(llhttp_t *parser, const char *at, size_t n) {
     struct http1 *h = parser->data;
     if (h->line_count == 0 || h->in_value) {
-        if (h->line_count == h->line_cap) {
-            size_t cap = h->line_cap == 0 ? 32 : h->line_cap * 2;
-            struct http1_line *lines = realloc(h->lines, cap * sizeof *lines);
-            if (lines == NULL) return fail(h, 503, "out of memory");
-            h->lines = lines;
-            h->line_cap = cap;
-        }
+        unsigned most = h->base.limits.fields;
+        if (most > 0 && h->line_count == most) return fail(h, 431, "there are too many headers");
+        if (h->line_count == h->line_cap && !more_lines(h)) return fail(h, 503, "out of memory");
         h->lines[h->line_count++] = (struct http1_line){.name = h->head.n};
         h->in_value = false;
     }
@@ -86,9 +106,18 @@ static int on_headers_complete(llhttp_t *parser) {
     return 0;
 }
 
+// The size of a chunk has been read. llhttp stops behind the line of the last one, whose trailers are checked as a head is.
+static int on_chunk_header(llhttp_t *parser) {
+    struct http1 *h = parser->data;
+    h->between = 0;
+    h->last_chunk = parser->content_length == 0;
+    return h->last_chunk ? HPE_PAUSED : 0;
+}
+
 static int on_body(llhttp_t *parser, const char *at, size_t n) {
     struct http1 *h = parser->data;
     struct stream *st = h->cur;
+    h->between = 0;
     if (st == NULL) { // its answer is complete already
         if (n > h->discard_left)
             return fail(h, 413, "the request is longer than what is read of it");
@@ -97,7 +126,7 @@ static int on_body(llhttp_t *parser, const char *at, size_t n) {
     }
     if (st->reset) return 0;
     st->unconsumed += n;
-    h->base.events->data(&st->s, (struct str){at, n});
+    session_tell_data(st, (struct str){at, n});
     return 0;
 }
 
@@ -113,6 +142,7 @@ static const llhttp_settings_t SETTINGS = {
     .on_header_value = on_header_value,
     .on_header_value_complete = on_header_value_complete,
     .on_headers_complete = on_headers_complete,
+    .on_chunk_header = on_chunk_header,
     .on_body = on_body,
     .on_message_complete = on_message_complete,
 };
@@ -125,10 +155,21 @@ static bool line_complete(struct http1 *h) {
     h->line_bytes = 0;
     if (blank && h->first_line) {
         h->head_bytes = 0; // an empty line before a request is ignored (RFC 9112 section 2.2)
+        h->blank_lines++;
         return false;
     }
     h->first_line = false;
     return blank;
+}
+
+// In a request line one space stands between two parts (RFC 9112 section 3), and none before the first.
+static bool spaces_sound(const struct http1 *h, const char *p, size_t n) {
+    char before = h->line_bytes == 0 ? ' ' : h->last;
+    for (size_t i = 0; i < n; i++) {
+        if (before == ' ' && p[i] == ' ') return false;
+        before = p[i];
+    }
+    return true;
 }
 
 // Checks a piece of one line, which ends at its LF or where the bytes end.
@@ -141,10 +182,13 @@ static int check_piece(struct http1 *h, const char *p, size_t n, bool whole) {
         return fail(h, 400, "a line must end with CR LF");
     if (h->line_bytes == 0 && !h->first_line && (p[0] == ' ' || p[0] == '\t'))
         return fail(h, 400, "a header line must not continue the one before");
+    if (h->first_line && !spaces_sound(h, p, n))
+        return fail(h, 400, "the request line must have one space between its parts");
     h->last = p[n - 1];
     h->line_bytes += n;
     h->head_bytes += n;
     if (h->head_bytes <= h->base.limits.header_bytes) return 0;
+    if (h->state == H1_TRAILERS) return fail(h, 431, "the trailers are too long");
     return h->first_line ? fail(h, 414, "the request line is too long")
                          : fail(h, 431, "the request headers are too long");
 }
@@ -160,6 +204,7 @@ static int check_head(struct http1 *h, struct str bytes, size_t *used, bool *don
         if (check_piece(h, p, n, lf != NULL) < 0) return -1;
         i += n;
         if (lf != NULL) *done = line_complete(h);
+        if (h->blank_lines > BLANK_LINES) return fail(h, 400, "there are too many empty lines");
     }
     *used = i;
     return 0;
@@ -199,7 +244,8 @@ static int take_lines(struct http1 *h, struct stream *st, bool trailer) {
 static int take_target(struct http1 *h, struct stream *st) {
     struct str t = st->s.path;
     for (size_t i = 0; i < t.n; i++) {
-        if (t.p[i] <= 0x20 || t.p[i] == 0x7F) // char is signed: bytes above 0x7F as well
+        // char is signed: bytes above 0x7F as well
+        if (t.p[i] <= 0x20 || t.p[i] == 0x7F || t.p[i] == '#')
             return fail(h, 400, "the request target has a character that must be percent-encoded");
     }
     size_t skip = str_starts(t, "http://") ? 7 : str_starts(t, "https://") ? 8 : 0;
@@ -263,9 +309,12 @@ static int check_framing(struct http1 *h, const struct framing *f) {
 }
 
 static void gathered_clear(struct http1 *h) {
-    h->head.n = 0;
+    buf_free(&h->head);
     h->url_n = 0;
     h->line_count = 0;
+    if (h->line_cap > 0) pool_give_sized(h->lines, h->line_cap * sizeof *h->lines);
+    h->lines = NULL;
+    h->line_cap = 0;
     h->in_value = false;
 }
 
@@ -286,7 +335,7 @@ static int begin_request(struct http1 *h) {
     st->reported = true;
     if (h->message_done) h->expects = false; // there is no body to wait for
     http1_take_upgrade(h, st);
-    h->base.events->head(&st->s);
+    session_tell_head(st);
     if (h->expects && !st->responded && !st->reset) http1_continue(h);
     return 0;
 }
@@ -294,6 +343,8 @@ static int begin_request(struct http1 *h) {
 static int end_request(struct http1 *h) {
     struct stream *st = h->cur;
     h->message_done = h->head_done = false;
+    h->blank_lines = 0;
+    h->between = 0;
     h->head_bytes = h->line_bytes = 0;
     h->first_line = true;
     h->last = '\0';
@@ -309,8 +360,8 @@ static int end_request(struct http1 *h) {
         return 0;
     }
     h->state = H1_WAIT;
-    st->s.remote_ended = true;
-    if (!st->reset) h->base.events->end(&st->s);
+    st->input_ended = true;
+    session_tell_end(st);
     return 0;
 }
 
@@ -335,7 +386,7 @@ static const char *parser_reason(struct http1 *h) {
 static int execute(struct http1 *h, struct str bytes, size_t *used) {
     *used = bytes.n;
     llhttp_errno_t e = llhttp_execute(&h->parser, bytes.p, bytes.n);
-    if (e == HPE_PAUSED && h->message_done) {
+    if (e == HPE_PAUSED && (h->message_done || h->last_chunk)) {
         *used = (size_t)(llhttp_get_error_pos(&h->parser) - bytes.p);
         llhttp_resume(&h->parser);
         return 0;
@@ -354,13 +405,39 @@ static int parse_head(struct http1 *h, struct str bytes, size_t *used) {
     return done ? begin_request(h) : 0;
 }
 
+static int parse_body(struct http1 *h, struct str bytes, size_t *used) {
+    h->between += bytes.n; // unless something comes of them
+    if (execute(h, bytes, used) < 0) return -1;
+    if (h->between > CHUNK_LINE && !h->last_chunk && !h->message_done)
+        return fail(h, 400, "the line of a chunk is too long");
+    if (!h->last_chunk) return 0;
+    h->last_chunk = false;
+    h->state = H1_TRAILERS;
+    h->head_bytes = h->line_bytes = 0;
+    h->last = '\0';
+    return 0;
+}
+
+static int parse_trailers(struct http1 *h, struct str bytes, size_t *used) {
+    size_t n = 0;
+    size_t taken = 0;
+    bool done;
+    if (check_head(h, bytes, &n, &done) < 0) return -1;
+    if (execute(h, (struct str){bytes.p, n}, &taken) < 0) return -1;
+    *used = n;
+    if (done != h->message_done || taken != n) return fail(h, 400, "the trailers are malformed");
+    return 0;
+}
+
 static int parse_step(struct http1 *h, struct str bytes, size_t *used) {
     if (h->state == H1_TUNNEL) {
         *used = bytes.n;
         http1_tunnel_data(h, bytes);
         return 0;
     }
-    int rc = h->state == H1_HEAD ? parse_head(h, bytes, used) : execute(h, bytes, used);
+    int rc = h->state == H1_HEAD       ? parse_head(h, bytes, used)
+             : h->state == H1_TRAILERS ? parse_trailers(h, bytes, used)
+                                       : parse_body(h, bytes, used);
     if (rc < 0) return rc;
     return h->message_done ? end_request(h) : 0;
 }
@@ -404,15 +481,16 @@ static void eof(struct http_session *base) {
     if (st != NULL) stream_close(st, HTTP_CLOSE_PEER);
 }
 
+static void backlog_clear(struct http1 *h) {
+    buf_free(&h->backlog);
+    h->backlog_at = 0;
+}
+
 void http1_parse_backlog(struct http1 *h) {
     if (h->backlog.n > 0 && !h->parsing) {
-        size_t used = parse(h, buf_str(&h->backlog));
-        if (h->closing) {
-            buf_free(&h->backlog);
-        } else {
-            h->backlog.n -= used;
-            memmove(buf_p(&h->backlog), buf_p(&h->backlog) + used, h->backlog.n);
-        }
+        struct str rest = {buf_p(&h->backlog) + h->backlog_at, h->backlog.n - h->backlog_at};
+        h->backlog_at += parse(h, rest);
+        if (h->closing || h->backlog_at == h->backlog.n) backlog_clear(h);
     }
     if (h->eof && !h->closing) eof(&h->base);
 }
@@ -423,7 +501,8 @@ static int feed(struct http_session *base, struct str bytes) {
     size_t used = 0;
     if (h->backlog.n == 0 && h->state != H1_WAIT) used = parse(h, bytes);
     if (used < bytes.n) {
-        if (h->backlog.n + bytes.n - used > BACKLOG_MAX) return -STATUS_RESOURCE_EXHAUSTED;
+        if (h->backlog.n - h->backlog_at + bytes.n - used > BACKLOG_MAX)
+            return -STATUS_RESOURCE_EXHAUSTED;
         buf_append(&h->backlog, bytes.p + used, bytes.n - used);
         if (h->backlog.failed) return -STATUS_RESOURCE_EXHAUSTED;
     }
@@ -449,6 +528,17 @@ static bool wants_read(struct http_session *base) {
     return h->cur == NULL || h->cur->unconsumed <= most;
 }
 
+static bool awaits_body(struct http_session *base) {
+    struct http1 *h = http1_of(base);
+    return h->state == H1_BODY || h->state == H1_TRAILERS;
+}
+
+static void end_with(struct http_session *base, int status, const char *detail) {
+    struct http1 *h = http1_of(base);
+    fail(h, status, detail);
+    give_up(h);
+}
+
 static uint32_t head(struct http_session *base) {
     struct http1 *h = http1_of(base);
     return h->state == H1_HEAD && h->head_bytes > 0;
@@ -458,8 +548,7 @@ static void destroy(struct http_session *base) {
     struct http1 *h = http1_of(base);
     buf_free(&h->out);
     buf_free(&h->backlog);
-    buf_free(&h->head);
-    free(h->lines);
+    gathered_clear(h);
     free(h);
 }
 
@@ -472,6 +561,8 @@ static const struct session_ops OPS = {
     .wants_read = wants_read,
     .head = head,
     .eof = eof,
+    .awaits_body = awaits_body,
+    .give_up = end_with,
     .shutdown = shutdown_session,
     .respond = http1_respond,
     .upgrade = http1_upgrade,

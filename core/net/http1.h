@@ -7,10 +7,11 @@
 #include <llhttp.h>
 
 enum http1_state {
-    H1_HEAD,  // between requests, or within a head
-    H1_BODY,  // a head is complete, its body is not
-    H1_WAIT,  // the request is complete, its answer is not: nothing is parsed
-    H1_TUNNEL // no HTTP any more: see http1_tunnel.c
+    H1_HEAD,     // between requests, or within a head
+    H1_BODY,     // a head is complete, its body is not
+    H1_TRAILERS, // nor are the lines behind its last chunk
+    H1_WAIT,     // the request is complete, its answer is not: nothing is parsed
+    H1_TUNNEL    // no HTTP any more: see http1_tunnel.c
 };
 
 // One header line within `head`: offsets, since the buffer moves while it grows.
@@ -25,10 +26,12 @@ struct http1 {
     struct stream *cur; // the request that is read or answered
     struct buf out;     // heads, interim answers and error answers that wait
     struct buf backlog; // bytes that came while nothing was parsed (pipelined requests)
+    size_t backlog_at;  // of them: parsed already
 
     // The line check (see http1.c).
     size_t head_bytes; // of the head so far
     size_t line_bytes; // of the line so far
+    unsigned blank_lines; // before the request
     bool first_line;
     char last; // the byte before
 
@@ -47,6 +50,8 @@ struct http1 {
     bool eof;        // the peer has sent all
     bool tunnel;     // 101 was answered
     bool parsing;
+    bool last_chunk;     // its size was read: trailers follow
+    size_t between;      // bytes of a chunked body since the last ones that were content
     int64_t body_left;   // of an answer with content-length; -1: not given
     size_t discard_left; // of a request whose answer is complete
     int fault;           // HTTP status of what went wrong, and its text

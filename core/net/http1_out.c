@@ -204,5 +204,6 @@ int http1_drain(struct http_session *base, struct buf *out, size_t max) {
         h->out.n = 0;
     }
     session_tell_writable(base);
+    if (h->out.n == 0 && !h->out.failed) buf_free(&h->out);
     return out->failed || h->out.failed ? -STATUS_RESOURCE_EXHAUSTED : 0;
 }

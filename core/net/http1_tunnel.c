@@ -7,7 +7,6 @@
 // body); what came behind it belongs to the tunnel.
 #include "net/http1.h"
 
-#include <stdlib.h>
 
 // Is a word in a list such as "keep-alive, Upgrade"? Without regard to case.
 static bool list_has(struct str list, const char *lower) {
@@ -48,14 +47,8 @@ int http1_upgrade(struct stream *st, const struct http_header *headers, size_t c
     return h->out.failed ? -STATUS_RESOURCE_EXHAUSTED : 0;
 }
 
-// The request is whole. A tunnel may be idle for hours: what only HTTP needs is let go.
-void http1_tunnel_begin(struct http1 *h) {
-    h->state = H1_TUNNEL;
-    buf_free(&h->head);
-    free(h->lines);
-    h->lines = NULL;
-    h->line_cap = 0;
-}
+// The request is whole.
+void http1_tunnel_begin(struct http1 *h) { h->state = H1_TUNNEL; }
 
 void http1_tunnel_data(struct http1 *h, struct str bytes) {
     struct stream *st = h->cur;

@@ -113,9 +113,9 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
 }
 
 static void tell_end(struct stream *st) {
-    if (st->s.remote_ended) return;
-    st->s.remote_ended = true;
-    if (!st->reset && st->reported) st->s.session->events->end(&st->s);
+    if (st->input_ended) return;
+    st->input_ended = true;
+    if (st->reported) session_tell_end(st);
 }
 
 static void headers_complete(struct http2 *h, struct stream *st, bool end) {
@@ -142,7 +142,7 @@ static void headers_complete(struct http2 *h, struct stream *st, bool end) {
         } else {
             st->s.upgrade = str_of(""); // CONNECT to something else: not offered
         }
-        h->base.events->head(&st->s);
+        session_tell_head(st);
     }
     if (end) tell_end(st);
 }
@@ -205,7 +205,7 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t
     }
     st->unconsumed += n;
     h->idle_bytes = 0;
-    h->base.events->data(&st->s, (struct str){(const char *)bytes, n});
+    session_tell_data(st, (struct str){(const char *)bytes, n});
     return 0;
 }
 
@@ -215,7 +215,7 @@ static enum http_close reason(const struct http2 *h, const struct stream *st, ui
     if (st->reset) return HTTP_CLOSE_LOCAL;
     if (!h->base.server && (st->not_sent || code == NGHTTP2_REFUSED_STREAM))
         return HTTP_CLOSE_REFUSED;
-    bool whole = h->base.server ? st->ended : st->s.remote_ended;
+    bool whole = h->base.server ? st->ended : st->input_ended;
     return whole && code == NGHTTP2_NO_ERROR ? HTTP_CLOSE_DONE : HTTP_CLOSE_PEER;
 }
 
@@ -250,7 +250,7 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
     st->ended = true;
     // An answer that is complete before its request: the rest of the request is of no use (RFC 9113
     // section 8.1).
-    if (h->base.server && !st->s.remote_ended)
+    if (h->base.server && !st->input_ended)
         nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_NO_ERROR);
     return 0;
 }

@@ -13,7 +13,8 @@
 
 // Values that differ with every request are not worth a place in the peer's table, where they drive out others.
 static uint8_t flags_of(struct str name) {
-    bool differs = str_is(name, "traceparent") || str_is(name, "grpc-timeout");
+    bool differs = str_is(name, "traceparent") || str_is(name, "grpc-timeout") ||
+                   str_is(name, "mica-request-id");
     return differs ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE;
 }
 
@@ -172,7 +173,7 @@ struct http_stream *http_request(struct http_session *base, struct str method, s
     if (st == NULL) return NULL;
     st->s.user = user;
     st->responded = true; // body may be sent
-    st->finished = end;
+    st->sealed = st->finished = end;
     if (!stream_keep(st, method, &st->s.method) || !stream_keep(st, path, &st->s.path) ||
         !stream_keep(st, authority, &st->s.authority) ||
         submit_request(http2_of(base), st, pseudo, headers, count, end) < 0) {

@@ -306,6 +306,7 @@ void loop_destroy(struct loop *loop) {
     assert(rc == 0);
     (void)rc;
     write_buffers_free(loop);
+    encoders_free(&loop->state->encoders);
     free(s->plain_buffer);
     heap_free(&s->timers);
     free(s->read_buffer);

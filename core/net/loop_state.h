@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/mpsc.h"
+#include "net/encoding.h"
 #include "net/loop.h"
 
 #define LOOP_READ_BUFFER (64 * 1024)
@@ -35,6 +36,7 @@ struct loop_state {
     char *read_buffer;                  // shared by all reads of the loop
     struct write_buffer *write_buffers; // a pool
     unsigned write_buffer_count;
+    struct encoders encoders;
     char *plain_buffer;         // conn_tls.c: where input is decrypted; NULL until it is needed
     int64_t tls_complained;     // conn_tls.c: when a failed handshake was logged last; 0: never
     unsigned long tls_failures; // not logged since

@@ -7,8 +7,11 @@
 // therefore cost no further allocation. All of it belongs to the thread of the session.
 #pragma once
 
+#include "net/encoding.h"
 #include "net/http.h"
 
+struct body_decoder; // http_decode.c
+struct body_encoder; // http_encode.c
 struct conn;
 struct stream;
 
@@ -21,6 +24,9 @@ struct session_ops {
     bool (*wants_read)(struct http_session *h);
     uint32_t (*head)(struct http_session *h);
     void (*eof)(struct http_session *h);
+    bool (*awaits_body)(
+        struct http_session *h); // of a request; NULL: it cannot tell, as the next one
+    void (*give_up)(struct http_session *h, int status, const char *detail);
     void (*shutdown)(struct http_session *h);
     // http.c has checked the arguments. `end` is set as well where an answer cannot have a body.
     int (*respond)(struct stream *st, int status, const struct http_header *headers, size_t count,
@@ -38,6 +44,7 @@ struct http_session {
     const struct http_events *events;
     struct http_limits limits;
     void *user;
+    size_t note; // the user's
     bool server;
     bool shutting_down;     // takes no new streams
     uint32_t broken;        // HTTP/2: see http_broken
@@ -46,9 +53,16 @@ struct http_session {
     size_t queued;           // bytes of bodies that wait to go out, of all streams
     uint64_t sent;           // bytes of bodies that went out
     struct stream *writable; // `writable` is owed: told at the end of a drain
-    struct conn *conn;       // who carries it; NULL in tests
-    uint8_t abuse;           // enum abuse: why the peer is given up; ABUSE_NONE
-    char fault[87];          // more about it, for the log; may be empty
+    // Content codings: what is at work (http_encode.c, http_decode.c), and how many bytes may still be worked on in this turn.
+    struct encoders *encoders;     // of the loop; NULL: answers go as they are
+    struct body_encoder *encoding; // with something to do
+    struct body_decoder *decoding; // all, oldest first
+    size_t encode_room, decode_room;
+    size_t decoded_kept; // decoded bytes that their users keep until they have answered
+    bool decode_again;   // a decoder may go on
+    struct conn *conn;   // who carries it; NULL in tests
+    uint8_t abuse;       // enum abuse: why the peer is given up; ABUSE_NONE
+    char fault[87];      // more about it, for the log; may be empty
     void (*touched)(
         struct http_session *h); // output or room came up outside of feed and drain; may be NULL
 };
@@ -81,19 +95,21 @@ struct stream {
     struct stream *next_writable, *prev_writable;
     int32_t id; // HTTP/2
     bool writable_owed;
-    bool above;     // the queue reached HTTP_LOW_WATER
-    bool reported;  // `head` was called or the client knows it: `closed` is owed
-    bool head_done; // headers are complete, more of them are trailers
-    bool refused;   // too many headers: no event, a stream error
-    bool responded; // a head was sent
-    bool no_body;   // HEAD, 204, 304: what is sent as body is dropped
-    bool finished;  // http_finish: nothing more will be queued
-    bool ended;     // our end went out
-    bool reset;     // broken off by us: no event but `closed`
-    bool deferred;  // HTTP/2: the data provider waits
-    bool not_sent;  // client: the request could not be sent
-    bool is_head;   // the method is HEAD
-    bool upgraded;  // http_upgrade: bytes of another protocol, both ways
+    bool above;       // the queue reached HTTP_LOW_WATER
+    bool reported;    // `head` was called or the client knows it: `closed` is owed
+    bool head_done;   // headers are complete, more of them are trailers
+    bool refused;     // too many headers: no event, a stream error
+    bool responded;   // a head was sent
+    bool no_body;     // HEAD, 204, 304: what is sent as body is dropped
+    bool sealed;      // http_finish: nothing more will be given
+    bool finished;    // and nothing more will be queued
+    bool ended;       // our end went out
+    bool reset;       // broken off by us: no event but `closed`
+    bool deferred;    // HTTP/2: the data provider waits
+    bool not_sent;    // client: the request could not be sent
+    bool is_head;     // the method is HEAD
+    bool input_ended; // the peer has sent all; s.remote_ended: and the user knows
+    bool upgraded;    // http_upgrade: bytes of another protocol, both ways
     size_t header_cap, trailer_cap;
     size_t header_bytes;
     unsigned fields;   // of the header list, HTTP/2
@@ -101,7 +117,10 @@ struct stream {
     size_t withheld;   // of that: what its window is not opened for yet
     size_t unconsumed; // reported by `data` and not yet given back
     size_t queued;     // bytes of body that wait
+    uint64_t sent;     // and that went out
     struct chunk *first, *last;
+    struct body_encoder *encode; // NULL: the answer goes as it is
+    struct body_decoder *decode; // NULL: so does the request
     struct added_header *added;
     struct http_header *out_trailers;
     size_t out_trailer_count;
@@ -124,7 +143,14 @@ void session_init(struct http_session *h, const struct session_ops *ops,
                   const struct http_events *events, const struct http_limits *limits, void *user);
 void session_tell_writable(struct http_session *h);
 bool session_wants_read(struct http_session *h);
-void session_eof(struct http_session *h); // the peer will send no more
+void session_eof(struct http_session *h);  // the peer will send no more
+void session_turn(struct http_session *h); // before the first drain of a turn
+void session_give_back(struct stream *st, size_t bytes,
+                       bool keep); // of what came in, to flow control
+bool session_awaits_body(
+    struct http_session *h); // a request's head is complete and its body is not
+// Ends the request that is being read, with this answer if it has none, and then the connection.
+void session_give_up(struct http_session *h, int status, const char *detail);
 // 0, or a head has begun and is not complete: the number of that head.
 uint32_t session_head(struct http_session *h);
 
@@ -139,6 +165,32 @@ bool stream_queue(struct stream *st, struct str bytes);
 bool stream_queue_blob(struct stream *st, struct blob *take);
 bool stream_queue_part(struct stream *st, struct blob *take, size_t from, size_t n);
 void stream_dequeue(struct stream *st, struct buf *out, size_t n); // n is at most st->queued
+
+void stream_owe_writable(struct stream *st);
+
+// ---- what the peer sends, told to the user: decoded, where it is encoded (http_decode.c)
+void session_tell_head(struct stream *st);
+void session_tell_data(struct stream *st,
+                       struct str bytes); // they are counted as unconsumed already
+void session_tell_end(struct stream *st);
+void decode_consume(struct stream *st, size_t bytes, bool keep); // bytes of what was decoded
+void decode_keep_end(struct stream *st);                         // its answer has begun
+void decode_run(struct http_session *h);                         // in a drain
+void decode_turn(struct http_session *h);                        // a turn of the loop begins
+void decode_delete(struct stream *st);
+
+// ---- what goes to the peer (http_encode.c)
+// Replaces the list of headers where it needs to. Negative: no memory.
+int answer_begin(struct stream *st, int status, const struct http_header **headers, size_t *count,
+                 bool end);
+// Only with st->encode, as the next ones: a part of a blob, whose reference it takes.
+bool encode_queue(struct stream *st, struct blob *take, size_t from, size_t n);
+void encode_end(struct stream *st);
+void encode_again(struct stream *st);
+size_t encode_waiting(const struct stream *st); // bytes that are not encoded yet
+void encode_run(struct http_session *h);        // in a drain
+void encode_turn(struct http_session *h);       // a turn of the loop begins
+void encode_delete(struct stream *st);
 
 bool header_is_connection(struct str name); // a header of the connection, which is the session's
 bool header_value_sound(struct str value);  // no CR, LF, NUL or other control

@@ -58,7 +58,7 @@ static void writable_forget(struct stream *st) {
     st->writable_owed = false;
 }
 
-static void writable_owe(struct stream *st) {
+void stream_owe_writable(struct stream *st) {
     struct http_session *h = st->s.session;
     if (st->writable_owed) return;
     st->writable_owed = true;
@@ -77,7 +77,7 @@ void session_tell_writable(struct http_session *h) {
         writable_forget(h->writable);
     }
     for (size_t i = 0; i < n; i++) {
-        if (!todo[i]->reset && !todo[i]->finished) h->events->writable(&todo[i]->s);
+        if (!todo[i]->reset && !todo[i]->sealed) h->events->writable(&todo[i]->s);
     }
 }
 
@@ -91,6 +91,8 @@ void stream_delete(struct stream *st) {
     }
     if (st->next != NULL) st->next->prev = st->prev;
     h->open--;
+    encode_delete(st);
+    decode_delete(st);
     counter_add(h->server ? COUNTER_STREAMS : COUNTER_CLIENT_STREAMS, -1);
     h->queued -= st->queued;
     for (struct chunk *c = st->first; c != NULL;) {
@@ -214,6 +216,7 @@ void stream_dequeue(struct stream *st, struct buf *out, size_t n) {
     st->queued -= n;
     st->s.session->queued -= n;
     st->s.session->sent += n;
+    st->sent += n;
     while (n > 0) {
         struct chunk *c = st->first;
         size_t part = c->to - c->from;
@@ -232,8 +235,11 @@ void stream_dequeue(struct stream *st, struct buf *out, size_t n) {
             c->from = c->to = 0;
         }
     }
+    if (st->encode != NULL && st->queued < HTTP_LOW_WATER) encode_again(st);
     if (st->above && st->queued < HTTP_LOW_WATER) {
         st->above = false;
-        writable_owe(st);
+        stream_owe_writable(st);
     }
 }
+
+uint64_t http_sent(const struct http_stream *s) { return stream_of_const(s)->sent; }

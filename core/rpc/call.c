@@ -12,7 +12,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/random.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -76,7 +75,7 @@ static struct msg_context *context_new(const struct request *r, const struct spa
     x->account = blob_hold(account);
     x->peer = peer_of(r->at, r->conn);
     x->metadata = take_metadata;
-    x->request_id = random_u64();
+    x->request_id = r->request_id;
     x->deadline = deadline;
     x->chain = r->head.chain;
     head_trace(x, r->head.traceparent);
@@ -162,6 +161,7 @@ void call_delete_all(struct rpc_loop *at) {
 void call_answered(struct call *c, int status) {
     assert(!c->answered);
     c->answered = true;
+    packed_end(c);
     loop_timer_clear(c->at->loop, &c->timer);
     call_counts_end(c->counts, status);
     if (c->counts != NULL) {

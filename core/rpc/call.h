@@ -70,6 +70,9 @@ struct rpc_loop { // what rpc keeps for a loop; loop->user
     struct headers out; // scratch, as the next two
     struct buf clean, normal;
     struct route_param params[ROUTE_PARAMS_MAX]; // of the request at hand
+    struct call *packed_first, *packed_last; // grpc_packed.c's, as the next ones: calls that wait
+    struct loop_task packed_task;
+    bool packed_posted;
     int64_t warned_at;                           // log lines about refusals: one a second
     unsigned warnings;                           // not written since
 };
@@ -89,6 +92,9 @@ struct rpc_server {
     struct route metrics;      // where /metrics is answered
     struct blob *origins;      // which may read what any service answers, see cors.h
     atomic_int uncounted;      // calls under way that have no series: scrapes
+    struct access_log *access; // NULL: none is kept
+    rpc_ready ready;           // for /health/ready; NULL: always
+    void *ready_user;
     pthread_mutex_t lock;      // of `dials`
     struct dial *dials;
     atomic_uint next_dial;
@@ -148,6 +154,9 @@ struct call {
     struct blob *leading; // metadata that waits for the head of the answer (gateway)
     struct blob *message; // the one message of a unary gRPC request
     struct intake intake; // of who sends many messages
+    size_t unpacked;      // grpc_packed.c's, as the next ones: bytes that its message unfolded to
+    struct call *packed_next, *packed_prev;
+    bool packed_waits; // in the list of its loop
     uint32_t uncredited;  // bytes of ITEMs that the service has had no credit for yet
     // gRPC-Web: of a request that is text, and how the answer goes (enum grpc_web).
     struct grpc_web_text text;
@@ -164,6 +173,7 @@ struct request {
     struct str path; // without the query
     struct str query;
     struct str ns; // valid, or the default
+    uint64_t request_id;
     const struct route *route;
     const struct route_param
         *params; // the variables of its template; texts end with the next request
@@ -226,8 +236,15 @@ void spaces_clear(struct door_view *view);
 struct blob *account_of(const struct request *r, const struct space *space, bool grpc);
 struct blob *peer_of(struct rpc_loop *at, struct conn *conn); // held for the caller
 
+// ---- grpc_packed.c
+// May the call's compressed message be unpacked now? False: it waits, and grpc_request is called when it may.
+bool packed_room(struct call *c);
+void packed_end(struct call *c); // it is answered
+void packed_resume(struct loop *loop, struct loop_task *task);
+
 // ---- grpc_server.c, gateway.c
 void grpc_head(struct request *r);
+void grpc_request(struct call *c); // its one message is here and has room: sends the REQUEST
 // The route of a gRPC path, at either door; r->view becomes the one that has it. NULL: there is none.
 const struct route *grpc_route(struct request *r);
 void gateway_head(struct request *r);

@@ -11,6 +11,7 @@
 #include "net/conn.h"
 #include "rpc/route.h"
 
+struct access_log;
 struct rpc_server;
 
 // How the client side looks after its connections, in nanoseconds: see dial_pool.c.
@@ -36,6 +37,7 @@ void rpc_server_delete(struct rpc_server *s); // after the loops have stopped
 const struct http_events *rpc_events(void);   // for both doors
 void rpc_limit_messages(struct rpc_server *s,
                         size_t max); // before the first call; bytes of one message in
+void rpc_log_access(struct rpc_server *s, struct access_log *log); // before the doors accept; NULL: none
 // How long a stream to a browser (server-sent events, WebSocket) may be silent before it shows that it lives; nanoseconds,
 // 0: for ever. Before the doors accept.
 void rpc_heartbeat(struct rpc_server *s, int64_t period);
@@ -50,6 +52,9 @@ void rpc_routes_changed(struct rpc_server *s);
 // Where GET /metrics goes: a port that answers a REQUEST (without method or context) with the page as its body. Before the
 // doors accept; the port outlives the server. Without it there is no such page.
 void rpc_serve_metrics(struct rpc_server *s, struct port *port);
+// Whether new requests are welcome, for GET /health/ready; else `why` gets a text. Any loop's thread. Before the doors accept.
+typedef bool (*rpc_ready)(void *user, char *why, size_t size);
+void rpc_serve_health(struct rpc_server *s, rpc_ready ready, void *user);
 // Appends what the doors count: calls and connections. Any thread, while the server lives.
 void rpc_render_metrics(struct rpc_server *s, struct buf *out);
 size_t rpc_open_calls(struct rpc_server *s); // any thread: calls under way at the front doors

@@ -7,6 +7,7 @@
 // (gateway_socket.c).
 #include "rpc/gateway.h"
 #include "msg/metadata.h"
+#include "net/encoding.h"
 #include "rpc/cors.h"
 
 // ---- unary calls
@@ -16,8 +17,7 @@ struct gateway_error gateway_error_of(const struct call *c, int http, const stru
     struct str name = blob_str(fault == NULL ? NULL : fault->id);
     return (struct gateway_error){.http = http,
                                   .id = name.n > 0 ? name : gateway_id(id, c->route),
-                                  .detail = blob_str(fault == NULL ? NULL : fault->text),
-                                  .request_id = c->context->request_id};
+                                  .detail = blob_str(fault == NULL ? NULL : fault->text)};
 }
 
 void gateway_end_error(struct call *c, int http, int status, const struct msg_fault *fault,
@@ -169,6 +169,12 @@ static bool lines_acceptable(struct request *r, enum body_kind kind) {
 
 // What can be said before the call begins. False: the request is answered.
 static bool acceptable(struct request *r, enum body_kind kind) {
+    if (r->stream->foreign_encoding) {
+        gateway_refuse(r, 415, STATUS_INVALID_ARGUMENT,
+                       "this content-encoding is not understood here: use one of " ENCODINGS_TAKEN
+                       ", or none");
+        return false;
+    }
     const struct pb_method *method = r->route->method;
     size_t limit = r->at->server->options.max_message;
     if (!lines_acceptable(r, kind)) return false;

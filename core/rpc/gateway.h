@@ -47,7 +47,6 @@ struct gateway_error {
     int http;
     struct str id; // whose error it is
     struct str detail;
-    uint64_t request_id; // 0: there was no call
     bool pushback;
     const char *allow; // with 405; NULL: the usual methods
 };
@@ -126,6 +125,14 @@ int gateway_send_empty(struct rpc_loop *at, struct http_stream *s, const struct 
 // A whole answer with status 200; takes the body. Metadata may be NULL.
 int gateway_send(struct rpc_loop *at, struct http_stream *s, const char *content_type,
                  struct blob *take_body, const struct blob *leading, const struct blob *trailing);
+
+// Status, headers and body (which it takes).
+int gateway_send_whole(struct http_stream *s, int status, const struct headers *h,
+                       struct blob *take_body);
+void gateway_put_text(struct buf *out, struct str text); // a JSON string of any bytes
+
+// ---- health_page.c
+bool health_page(struct request *r); // GET /health, /health/live, /health/ready; false: it is none of them
 
 // ---- metrics_page.c
 void metrics_page(struct request *r); // GET /metrics

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the api door says by itself: whole answers, errors as JSON, and its own few pages (/, /health, /favicon.ico; /metrics
-// is in metrics_page.c). On the loop's thread.
+// What the api door says by itself: whole answers, errors as JSON, and its own few pages (/, /favicon.ico; /health and /metrics
+// are in health_page.c and metrics_page.c). On the loop's thread.
 //
 // Every error has the same form, {"id","code","detail","status"}: whose error it is, the HTTP status, the text for
 // people, HTTP's words for the status.
 #include "base/clock.h"
 #include "base/encode.h"
+#include "net/encoding.h"
 #include "pb/json_lex.h"
 #include "rpc/gateway.h"
 
@@ -16,8 +17,8 @@
 #define REFUSED_BODY (64 * 1024)          // bytes of a refused request that are waited for
 #define REFUSED_TIME (10 * NS_PER_SECOND) // and how long
 
-// A JSON string of any bytes: what is no UTF-8 becomes '?'.
-static void put_text(struct buf *out, struct str text) {
+// What is no UTF-8 becomes '?'.
+void gateway_put_text(struct buf *out, struct str text) {
     if (utf8_valid(text)) {
         json_put_string(out, text);
         return;
@@ -38,16 +39,16 @@ struct str gateway_id(char out[ID_MAX], const struct route *route) {
 
 void gateway_put_error(struct buf *out, const struct gateway_error *e) {
     buf_append_text(out, "{\"id\":");
-    put_text(out, e->id);
+    gateway_put_text(out, e->id);
     buf_printf(out, ",\"code\":%d,\"detail\":", e->http);
-    put_text(out, e->detail);
+    gateway_put_text(out, e->detail);
     buf_append_text(out, ",\"status\":");
-    put_text(out, str_of(http_reason(e->http)));
+    gateway_put_text(out, str_of(http_reason(e->http)));
     buf_append_byte(out, '}');
 }
 
-static int send_whole(struct http_stream *s, int status, const struct headers *h,
-                      struct blob *take_body) {
+int gateway_send_whole(struct http_stream *s, int status, const struct headers *h,
+                       struct blob *take_body) {
     int rc = http_respond(s, status, h->items, h->n, false);
     if (rc < 0) {
         blob_drop(take_body);
@@ -61,6 +62,7 @@ static void add_error_headers(struct headers *h, int http, const struct blob *bo
                               const char *allow) {
     headers_add(h, "content-type", str_of("application/json"));
     headers_add_number(h, "content-length", body->n);
+    if (http == 415) headers_add(h, "accept-encoding", str_of(ENCODINGS_TAKEN));
     if (http == 401) headers_add(h, "www-authenticate", str_of("Bearer"));
     bool usual = allow == NULL || allow[0] == '\0';
     if (http == 405) headers_add(h, "allow", str_of(usual ? METHODS : allow));
@@ -78,10 +80,9 @@ int gateway_send_error(struct rpc_loop *at, struct http_stream *s, const struct 
     }
     add_error_headers(h, e->http, body, e->allow);
     if (e->pushback) headers_add(h, "retry-after", str_of("1"));
-    if (e->request_id != 0) headers_add_hex(h, "mica-request-id", e->request_id);
     headers_add_metadata(h, leading);
     headers_add_metadata(h, trailing);
-    return send_whole(s, e->http, h, body);
+    return gateway_send_whole(s, e->http, h, body);
 }
 
 int gateway_send(struct rpc_loop *at, struct http_stream *s, const char *content_type,
@@ -95,7 +96,7 @@ int gateway_send(struct rpc_loop *at, struct http_stream *s, const char *content
     headers_add_number(h, "content-length", take_body->n);
     headers_add_metadata(h, leading);
     headers_add_metadata(h, trailing);
-    return send_whole(s, 200, h, take_body);
+    return gateway_send_whole(s, 200, h, take_body);
 }
 
 int gateway_send_empty(struct rpc_loop *at, struct http_stream *s, const struct blob *leading,
@@ -120,7 +121,7 @@ static void refuse_now(struct call *c) {
     bool sent = headers_begin(h, NULL, NULL, NULL);
     if (sent) {
         add_error_headers(h, c->refusal, body, buf_cstr(&c->body));
-        sent = send_whole(c->stream, c->refusal, h, body) == 0;
+        sent = gateway_send_whole(c->stream, c->refusal, h, body) == 0;
     } else {
         blob_drop(body);
     }
@@ -186,18 +187,16 @@ static void send_options(struct request *r) {
 
 bool gateway_fixed(struct request *r) {
     static const char VERSION[] = "{\"version\":\"" MICA_VERSION "\"}";
-    static const char HEALTH[] = "{\"status\":\"ok\"}";
     if (str_is(r->stream->method, "OPTIONS")) {
         send_options(r);
         return true;
     }
     if (!str_is(r->stream->method, "GET") && !str_is(r->stream->method, "HEAD")) return false;
+    if (health_page(r)) return true;
     const char *type = "application/json";
     struct blob *body;
     if (str_is(r->path, "/")) {
         body = blob_new(VERSION, sizeof VERSION - 1);
-    } else if (str_is(r->path, "/health")) {
-        body = blob_new(HEALTH, sizeof HEALTH - 1);
     } else if (str_is(r->path, "/favicon.ico")) {
         type = "image/x-icon";
         body = blob_new(NULL, 0);

@@ -139,7 +139,9 @@ static void end_call(struct call *c, int status, const struct msg_fault *fault,
         headers_add_metadata(h, leading);
     }
     add_end(h, status, fault, pushback);
-    if (status != STATUS_OK) headers_add_hex(h, "mica-request-id", c->context->request_id);
+    const struct rpc_door *door = conn_door(conn_of(c->stream->session))->user;
+    if (status != STATUS_OK && door->index != DOOR_API) // there every head has it
+        headers_add_hex(h, "mica-request-id", c->context->request_id);
     headers_add_metadata(h, trailing);
     bool sent =
         c->headed ? send_trailers(c, h) : http_respond(c->stream, 200, h->items, h->n, true) == 0;
@@ -229,6 +231,11 @@ static struct blob *take_message(struct call *c) {
     return NULL;
 }
 
+void grpc_request(struct call *c) {
+    struct blob *message = take_message(c);
+    if (message != NULL) call_request(c, message);
+}
+
 static void on_end(struct call *c) {
     if (!intake_empty(&c->intake)) return; // comes again when there is credit
     c->request_ended = true;
@@ -238,9 +245,8 @@ static void on_end(struct call *c) {
         call_tell(c, MSG_END, NULL, 0, 0);
     } else if (c->message == NULL) {
         call_fail(c, STATUS_INTERNAL, "the call has no message");
-    } else {
-        struct blob *message = take_message(c);
-        if (message != NULL) call_request(c, message);
+    } else if (!c->intake.frame.compressed || packed_room(c)) {
+        grpc_request(c);
     }
 }
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/counters.h"
 #include "base/exposition.h"
+#include "rpc/access_log.h"
 #include "rpc/gateway.h"
 
 #include <mica/core/v1/core.pb-c.h>
@@ -163,5 +164,9 @@ void rpc_render_metrics(struct rpc_server *s, struct buf *out) {
     call_stats_render(loops, s->loop_count, out);
     put_connections(s, n, out);
     put_streams(s, n, out);
+    exposition_family(out, "mica_access_log_dropped_total", "counter",
+                      "Lines of the access log that could not be written.");
+    exposition_sample(out, "mica_access_log_dropped_total", (struct str){"", 0},
+                      (double)access_log_dropped(s->access));
     free(loops);
 }

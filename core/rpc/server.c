@@ -3,6 +3,8 @@
 //
 // A stream's user is its call, or NULL when it was answered without one (or is not routed yet): then what still comes is
 // given back to flow control and dropped.
+#include "rpc/access.h"
+#include "rpc/access_log.h"
 #include "rpc/call.h"
 #include "rpc/cors.h"
 
@@ -13,6 +15,7 @@
 #define HEAD_TIMEOUT (10 * NS_PER_SECOND)
 #define IDLE_TIMEOUT (300 * NS_PER_SECOND)
 #define MAX_CONNECTIONS 10000
+#define COMPRESS_MIN 1024
 
 // ---- events
 
@@ -33,6 +36,7 @@ static void on_head(struct http_stream *s) {
     s->user = NULL;
     r.view = &r.at->views[door->index];
     door_refresh(r.view);
+    access_begin(&r);
     head_read(&r.head, s->headers, s->header_count);
     r.ns = r.head.ns.n > 0 ? r.head.ns : str_of(DEFAULT_NAMESPACE);
     const char *mark = s->path.n == 0 ? NULL : memchr(s->path.p, '?', s->path.n);
@@ -58,7 +62,12 @@ static void on_data(struct http_stream *s, struct str bytes) {
 
 static void on_end(struct http_stream *s) {
     struct call *c = s->user;
-    if (c != NULL && !c->answered) c->form->end(c);
+    if (c == NULL || c->answered) return;
+    if (s->damaged) {
+        call_fail(c, STATUS_INVALID_ARGUMENT, "the body is not what its content-encoding says");
+    } else {
+        c->form->end(c);
+    }
 }
 
 static void on_writable(struct http_stream *s) {
@@ -74,6 +83,7 @@ static void on_draining(struct http_stream *s) {
 static void on_closed(struct http_stream *s, enum http_close why) {
     struct call *c = s->user;
     (void)why;
+    access_end(s, c);
     s->user = NULL;
     if (c != NULL) call_delete(c);
 }
@@ -104,7 +114,10 @@ static struct door make_door(struct rpc_server *s, unsigned index) {
 }
 
 struct door rpc_door_api(struct rpc_server *s) {
-    return make_door(s, DOOR_API);
+    struct door door = make_door(s, DOOR_API);
+    door.limits.decode = true;
+    door.limits.compress_min = COMPRESS_MIN;
+    return door;
 }
 struct door rpc_door_proxy(struct rpc_server *s) {
     return make_door(s, DOOR_PROXY);
@@ -117,6 +130,8 @@ bool rpc_allow_origins(struct rpc_server *s, const char *const *origins, size_t 
 
 void rpc_limit_messages(struct rpc_server *s, size_t max) { s->options.max_message = max; }
 void rpc_heartbeat(struct rpc_server *s, int64_t period) { s->options.heartbeat = period; }
+
+void rpc_log_access(struct rpc_server *s, struct access_log *log) { s->access = log; }
 
 // ---- routes
 
@@ -148,6 +163,7 @@ static void loop_part_create(struct rpc_loop *at, struct rpc_server *s, struct l
     at->views[DOOR_PROXY].name = "proxy";
     at->views[DOOR_PROXY].slot = s->options.proxy;
     at->refresh.run = refresh;
+    at->packed_task.run = packed_resume;
     loop->deliver = call_deliver;
     loop->user = at;
 }

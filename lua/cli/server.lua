@@ -57,6 +57,10 @@ local LIMITS = {
   { "ping_interval", "ping-interval", "1m", span(0.1, true), "TIME", "A silent HTTP/2 caller is pinged after it; 0: never" },
   { "heartbeat", "heartbeat", "15s", span(0.1, true), "TIME", "A silent stream to a browser says that it lives; 0: never" },
   { "ping_timeout", "ping-timeout", "20s", span(0.1), "TIME", "Its requests are cancelled when it says nothing" },
+  { "head", "head-timeout", "10s", span(0.1), "TIME", "For the whole head of a request to come" },
+  { "body", "body-timeout", "1m", span(0.1, true), "TIME", "For 1KB of a body to come or to be taken; 0: no limit" },
+  { "headers", "max-headers", "100", count(100000), "N", "Header lines of an HTTP/1 request" },
+  { "compress", "compress-min", "1KB", size(0, 2 ^ 30, "0 to 1GB"), "SIZE", "Longer answers are compressed; 0: none" },
 }
 
 local function variable(flag) return "MICA_" .. flag:upper():gsub("-", "_") end
@@ -101,6 +105,9 @@ return {
     parser:option("--tls-client-ca", "Who vouches for clients: they may show a certificate (MICA_TLS_CLIENT_CA).")
       :argname "FILE"
     acme.declare(parser)
+    parser:option("--access-log", "A line a request: a file, or - for standard output (MICA_ACCESS_LOG, none).")
+      :argname "FILE"
+    parser:option("--access-log-format", "combined or json (MICA_ACCESS_LOG_FORMAT, combined)."):argname "F"
     origins.declare(parser, "cors-origin", "Pages of it may read all answers; * is any; may repeat (MICA_CORS_ORIGINS).")
     add_limits(parser)
     parser:flag("--insecure", "Allow addresses beyond this machine without encryption (MICA_INSECURE).")
@@ -109,6 +116,12 @@ return {
     local level = cli:setting(args.log_level, "MICA_LOG_LEVEL", "info")
     if not LEVELS[level] then
       cli:usage("--log-level: %q is none of trace, debug, info, warn, error, off", level)
+    end
+    local access_log = cli:setting(args.access_log, "MICA_ACCESS_LOG", "")
+    if access_log ~= "" and access_log ~= "-" then access_log = cli:path(access_log) end
+    local access_log_format = cli:setting(args.access_log_format, "MICA_ACCESS_LOG_FORMAT", "combined")
+    if access_log_format ~= "combined" and access_log_format ~= "json" then
+      cli:usage("--access-log-format: %q is neither combined nor json", access_log_format)
     end
     local insecure = args.insecure
     if insecure == nil then insecure = flags.truth(cli:setting(nil, "MICA_INSECURE", "")) end
@@ -127,6 +140,8 @@ return {
       tls_cert = tls_cert,
       tls_key = tls_key,
       tls_client_ca = tls_client_ca,
+      access_log = access_log,
+      access_log_format = access_log_format,
       limits = read_limits(cli, args),
       acme = ordered,
       cors = { origins = origins.setting(cli, args.cors_origin, "--cors-origin", "MICA_CORS_ORIGINS") },

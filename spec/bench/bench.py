@@ -6,7 +6,7 @@ usage: bench.py unary [--rounds N] [--requests N]    a greeting, beside nghttpd,
        bench.py proxy [--rounds N] [--requests N]    the same through the proxy to a server elsewhere, beside nginx (proxy.py)
        bench.py gateway [--rounds N]                 JSON over HTTP, beside nginx with Lua, node and a gateway in Go (gateway.py)
        bench.py streams [--rounds N]                 small messages of a server stream (streams.py)
-       bench.py idle                                 memory of idle connections (idle.py)
+       bench.py idle [http1] [http2]                 memory of idle connections (idle.py)
        bench.py memory                               memory after one and after ten million calls (memory.py)
        bench.py start [--rounds N]                   start and memory (start.py)
 
@@ -28,6 +28,7 @@ ROUNDS = {"unary": 5, "proxy": 5, "gateway": 5, "streams": 5, "idle": 1, "memory
 def main():
     parser = argparse.ArgumentParser(prog="tools/bench")
     parser.add_argument("what", choices=sorted(ROUNDS))
+    parser.add_argument("kinds", nargs="*", help="of idle: http1, http2, ws, ws-talking; all by default")
     parser.add_argument("--rounds", type=int, help="default: 5; 10 for start")
     parser.add_argument("--requests", type=int, default=300_000, help="of each load and round")
     args = parser.parse_args()

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Resident memory of many idle connections: HTTP/2, each of which has made one call; WebSockets that have said nothing yet;
+"""Resident memory of many idle connections: HTTP/2 and HTTP/1.1, each of which has made one call; WebSockets that have said nothing yet;
 WebSockets in a conversation, whose service waits for the next word. Ten thousand of each, on a server of their own."""
 
+import http.client
 import os
 import pathlib
 import re
@@ -47,8 +48,17 @@ def talking(mica):
     return socket.socket.close
 
 
-KINDS = (("HTTP/2 connections", http2, 220), ("WebSockets that have said nothing", silent, 150),
-         ("WebSockets in a conversation", talking, 150))
+def http1(mica):
+    connection = http.client.HTTPConnection(re.search(r"api=http://(\S+)", mica.line).group(1))
+    connection.request("POST", "/helloworld", b'{"name":"Ada"}')
+    answer = connection.getresponse().read()
+    if answer != b'{"message":"Hello Ada"}':
+        sys.exit(f"bench: the answer is {answer!r}")
+    return connection.close
+
+
+KINDS = {"http2": ("HTTP/2 connections", http2, 220), "http1": ("HTTP/1.1 connections", http1, 60),
+         "ws": ("WebSockets that have said nothing", silent, 150), "ws-talking": ("WebSockets in a conversation", talking, 150)}
 
 
 def measure(what, connect, most):
@@ -66,10 +76,38 @@ def measure(what, connect, most):
             each()
 
 
-def run(_):
+def http1(mica):
+    connection = http.client.HTTPConnection("127.0.0.1", mica.api)
+    connection.request("POST", "/helloworld", b'{"name":"Ada"}')
+    answer = connection.getresponse().read()
+    if answer != b'{"message":"Hello Ada"}':
+        sys.exit(f"bench: the answer is {answer!r}")
+    return connection
+
+
+KINDS = {"http2": (http2, "HTTP/2", 220), "http1": (http1, "HTTP/1.1", 60)}
+
+
+def measure(kind):
+    connect, name, aim = KINDS[kind]
+    limit = ["--max-connections", str(CONNECTIONS + 100)]
+    with peers.mica("mica", ["--run", str(ROOT / "examples/helloworld"), *limit]) as mica:
+        before = peers.resident(mica.process.pid)
+        open_ones = [connect(mica) for _ in range(CONNECTIONS)]
+        time.sleep(1)
+        after = peers.resident(mica.process.pid)
+        print(f"{CONNECTIONS:,} idle {name} connections: {after:.0f} MB resident, {before:.0f} MB before them, "
+              f"{(after - before) * 1024 / CONNECTIONS:.1f} KB each (aim: under {aim} MB)", flush=True)
+        for connection in open_ones:
+            connection.close()
+
+
+def run(args):
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if files < CONNECTIONS + 100:
         sys.exit(f"bench: {CONNECTIONS} connections need as many descriptors, the limit is {files}: ulimit -Hn")
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-    for what, connect, most in KINDS:
-        measure(what, connect, most)
+    for kind in args.kinds or KINDS:
+        if kind not in KINDS:
+            sys.exit(f"bench: no kind {kind!r}; kinds are: {' '.join(KINDS)}")
+        measure(*KINDS[kind])

@@ -24,6 +24,7 @@ hello_pb, _ = harness.stubs(EXAMPLES / "helloworld/proto/helloworld.proto")
 
 PROTOCOL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR, CALM = 1, 5, 6, 11  # RFC 9113 section 7
 RESETS, PROVOKED, IDLE = "rapid reset", "provoked resets", "frames without effect"
+MALFORMED = "malformed HTTP"
 BOMB, BROKEN, CONTINUATION = "header bomb", "broken HTTP/2", "CONTINUATION flood"
 # Attack -> the code of the GOAWAY that ends it and how it is logged; None: it breaks no bound, and goes on.
 ENDS = {
@@ -78,11 +79,42 @@ ENDS = {
     "empty-messages": None,
     "utf8-message": None,
     "deep-nesting": None,
+    "grpc-bomb": None,
+    "grpc-bomb-within": None,
     "json-nesting": None,
     "half-request": None,
     "half-head": None,
     "connections": None,
     "requests": None,
+    "h1-smuggling": (0, MALFORMED),
+    "h1-prefaces": (0, MALFORMED),
+    "h1-headers": (0, MALFORMED),
+    "h1-long-header": (0, MALFORMED),
+    "h1-long-target": (0, MALFORMED),
+    "h1-empty-lines": (0, MALFORMED),
+    "h1-paths": None,
+    "h1-climbing": None,
+    "h1-queries": None,
+    "h1-extension": (0, MALFORMED),
+    "h1-zeros": (0, MALFORMED),
+    "h1-tiny-chunks": None,
+    "h1-trailers": (0, MALFORMED),
+    "h1-slow-chunks": None,
+    "h1-cut-off": None,
+    "h1-utf8": None,
+    "h1-expecting": None,
+    "h1-refused-bodies": None,
+    "h1-pipeline": None,
+    "h1-pipeline-deaf": None,
+    "h1-large-deaf": None,
+    "h1-stream-deaf": None,
+    "h1-stream-deaf-packed": None,
+    "h1-packed": None,
+    "h1-bomb": None,
+    "h1-bomb-br": None,
+    "h1-bomb-within": None,
+    "h1-bomb-members": None,
+    "h1-foreign": None,
 }
 SIDE_BY_SIDE = 9
 ENDED = re.compile(r"WARN (\w+) connection of 127\.0\.0\.\d+:\d+ ended: ([^:(\n]+)")

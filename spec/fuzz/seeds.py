@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import zlib
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SPEC = os.path.dirname(HERE)
@@ -107,6 +108,20 @@ def grpc():
             yield bytes([limit, 3]) + data
 
 
+BROTLI = bytes.fromhex("1ff900f8a5cbd0d8dec46a51c04b6a")  # "hello", 50 times
+
+
+def encoding():
+    for i in range(6):
+        for text in (b"", b"hello", b"hello" * 100, bytes(range(256))):
+            yield bytes([i, 20]) + gzip.compress(text)
+            yield bytes([i, 20]) + zlib.compress(text)
+            yield bytes([i, 20]) + gzip.compress(text) + gzip.compress(b"")
+        yield bytes([i, 3]) + BROTLI
+    for text in (b"gzip, deflate, br;q=0.5", b"*;q=0, identity", b"br;q=1.000,gzip;q=0"):
+        yield bytes([0, 0]) + text
+
+
 def grpc_web():
     for text in (b"AAAAAAU=aGVsbG8=", b"AAAAAAVoZWxsbw==", b"AAAAAAA=", b"gAAAAA9ncnBjLXN0YXR1czogMA0K", b"QQ==QQ==QUI=", b"A", b"AA", b"AA=",
                  b"====", b"A=AA", b"AAA\n", b"-_-_", b"\x80AAA", b""):
@@ -126,6 +141,11 @@ def http1():
         for ways in (0, 1, 2, 4, 8, 16, 32):
             yield bytes([ways, 5 + i]) + request
         yield bytes([i % 4, 1]) + request + requests[0] + requests[1]
+    for name, body in (("gzip", gzip.compress(b"hello" * 50)), ("deflate", zlib.compress(b"hello" * 50)), ("br", BROTLI)):
+        head = f"POST / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: {name}\r\nContent-Encoding: {name}\r\n".encode()
+        for ways in (32, 33, 36, 40):
+            yield bytes([ways, 7]) + head + b"Content-Length: %d\r\n\r\n" % len(body) + body + requests[0]
+            yield bytes([ways, 7]) + head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n" + requests[0]
 
 
 def http2():
@@ -214,7 +234,7 @@ def websocket():
             yield bytes([piece]) + data
 
 
-TARGETS = {f.__name__: f for f in (codec, json, bundle, grpc, grpc_web, http1, http2, head, path, log, websocket, template,
+TARGETS = {f.__name__: f for f in (codec, json, bundle, encoding, grpc, grpc_web, http1, http2, head, path, log, websocket, template,
                                    multipart, form)}
 
 

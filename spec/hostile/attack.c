@@ -4,6 +4,8 @@
 // attack --list                   the names, a line each: name, door, description
 // attack HOST:PORT neighbour SECONDS [PERIOD_MS]
 //                                 a well-behaved client: one gRPC call every PERIOD_MS, their latencies
+// attack HOST:PORT neighbour1 SECONDS [PERIOD_MS]
+//                                 the same over HTTP/1.1
 //
 // An attack that is thrown out comes back at once, on a new connection, until its time is over. What the
 // server sends is read and its frames are counted (except by an attack that is deaf).
@@ -30,6 +32,7 @@
 #define MOST_CONNECTIONS 20000
 
 static struct sockaddr_in server, from;
+static bool http1; // the well-behaved client speaks it, not HTTP/2
 
 struct link {
     int fd;
@@ -286,6 +289,29 @@ static void report_latencies(int64_t *took, size_t n, unsigned long failed) {
            failed, p50, p99, most);
 }
 
+// Waits for the answer of put_call1.
+static bool await1(struct link *l, int64_t until) {
+    size_t got = 0;
+    char buffer[4096];
+    while (now_ns() < until) {
+        struct pollfd poll_in = {l->fd, POLLIN, 0};
+        if (poll(&poll_in, 1, 100) < 0) return false;
+        if (poll_in.revents == 0) continue;
+        ssize_t n = recv(l->fd, buffer + got, sizeof buffer - 1 - got, 0);
+        if (n <= 0) return false;
+        got += (size_t)n;
+        buffer[got] = '\0';
+        const char *body = strstr(buffer, "\r\n\r\n");
+        if (body != NULL && strstr(body, "{\"text\":\"Ada\"}") != NULL) return true;
+    }
+    return false;
+}
+
+static void put_call1(struct peer *p) {
+    put_text(&p->out, "POST /target/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n\r\n"
+                      "{\"text\":\"Ada\"}");
+}
+
 // Waits for the end of the answer (a HEADERS frame with END_STREAM).
 static bool await(struct link *l, int64_t until) {
     for (;;) {
@@ -311,17 +337,17 @@ static int neighbour(int64_t end, int64_t period) {
     int64_t *took = calloc(cap, sizeof *took);
     unsigned long failed = 0;
     struct link l;
-    static const struct attack CALM = {.name = "neighbour"};
+    const struct attack CALM = {.name = "neighbour", .bare = http1};
     if (took == NULL || !open_link(&l)) return 1;
     begin(&CALM, &l);
     for (int64_t at = now_ns(); at < end && n < cap; at += period) {
         while (now_ns() < at) usleep((useconds_t)((at - now_ns()) / 1000 + 1));
         int64_t began = now_ns();
-        put_call(&l.peer);
+        (http1 ? put_call1 : put_call)(&l.peer);
         while (l.sent < l.peer.out.n && write_some(&l)) {
         }
         l.sent = l.peer.out.n = 0;
-        if (await(&l, began + 5000000000LL)) {
+        if ((http1 ? await1 : await)(&l, began + 5000000000LL)) {
             took[n++] = now_ns() - began;
             if (now_ns() > at + period) at = now_ns();
             continue;
@@ -338,6 +364,14 @@ static int neighbour(int64_t end, int64_t period) {
 }
 
 // ---- the command
+
+static const struct attack *attack_at(size_t i) { // NULL behind the last one
+    if (i < ATTACK_COUNT) return &ATTACKS[i];
+    i -= ATTACK_COUNT;
+    if (i < ATTACKS_HTTP1_COUNT) return &ATTACKS_HTTP1[i];
+    i -= ATTACKS_HTTP1_COUNT;
+    return i < SOCKET_ATTACK_COUNT ? &SOCKET_ATTACKS[i] : NULL;
+}
 
 static void report(const char *name) {
     for (char *c = seen.answer; *c != '\0'; c++) {
@@ -360,15 +394,10 @@ static bool address(const char *text) {
     return inet_pton(AF_INET, host, &server.sin_addr) == 1;
 }
 
-static const struct attack *attack_at(size_t i) {
-    return i < ATTACK_COUNT ? &ATTACKS[i] : &SOCKET_ATTACKS[i - ATTACK_COUNT];
-}
-
 int main(int argc, char **argv) {
-    size_t count = ATTACK_COUNT + SOCKET_ATTACK_COUNT;
     if (argc == 2 && strcmp(argv[1], "--list") == 0) {
-        for (size_t i = 0; i < count; i++) {
-            const struct attack *a = attack_at(i);
+        const struct attack *a;
+        for (size_t i = 0; (a = attack_at(i)) != NULL; i++) {
             printf("%s\t%s\t%s\n", a->name, a->http == NULL ? "proxy" : "api", a->what);
         }
         return 0;
@@ -386,7 +415,11 @@ int main(int argc, char **argv) {
     int64_t end = now_ns() + (int64_t)(atof(argv[3]) * 1e9);
     if (strcmp(argv[2], "neighbour") == 0)
         return neighbour(end, (argc > 4 ? atoi(argv[4]) : 2) * 1000000LL);
-    for (size_t i = 0; i < count; i++) {
+    if (strcmp(argv[2], "neighbour1") == 0) {
+        http1 = true;
+        return neighbour(end, (argc > 4 ? atoi(argv[4]) : 2) * 1000000LL);
+    }
+    for (size_t i = 0; attack_at(i) != NULL; i++) {
         if (strcmp(attack_at(i)->name, argv[2]) != 0) continue;
         from.sin_family =
             argc > 4 && inet_pton(AF_INET, argv[4], &from.sin_addr) == 1 ? AF_INET : 0;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A hostile peer on HTTP/2, for the tests of the server only: raw frames (RFC 9113) and header
+// A hostile peer on HTTP/2 and HTTP/1.1, for the tests of the server only: raw frames (RFC 9113) and header
 // blocks (RFC 7541) without a library that would refuse to send them.
 //
-// attack.c drives a connection; attacks.c and attacks_socket.c are the tables of attacks. An attack appends its frames to
+// attack.c drives a connection; attacks.c, attacks_http1.c and attacks_socket.c are the tables of attacks. An attack appends its frames to
 // `out`: `begin` once for each connection, `more` again and again.
 #pragma once
 
@@ -54,8 +54,10 @@ struct attack {
     const char *http;              // "1": speaks HTTP/1.1 to the api door
 };
 
-extern const struct attack ATTACKS[];
+extern const struct attack ATTACKS[]; // attacks.c
 extern const size_t ATTACK_COUNT;
+extern const struct attack ATTACKS_HTTP1[]; // attacks_http1.c
+extern const size_t ATTACKS_HTTP1_COUNT;
 extern const struct attack SOCKET_ATTACKS[];
 extern const size_t SOCKET_ATTACK_COUNT;
 
@@ -65,4 +67,5 @@ void put_frame(struct bytes *b, unsigned type, unsigned flags, uint32_t id, cons
                size_t n);
 // DATA within the server's windows; false (and nothing is put): there is no room.
 bool put_data(struct peer *p, unsigned flags, uint32_t id, const void *bytes, size_t n);
-void put_call(struct peer *p); // an honest unary call
+void put_call(struct peer *p);           // an honest unary call
+struct bytes gzip_bomb(size_t unfolded); // a gzip member of so many blanks

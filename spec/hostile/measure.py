@@ -31,8 +31,10 @@ def cpu_seconds(server):
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def neighbour(server, seconds):
-    return subprocess.Popen([ATTACK, server.proxy, "neighbour", str(seconds)], stdout=subprocess.PIPE, text=True)
+def neighbour(server, door, seconds):
+    """A client beside the attack, at the same door."""
+    kind = "neighbour1" if door == "api" else "neighbour"
+    return subprocess.Popen([ATTACK, getattr(server, door), kind, str(seconds)], stdout=subprocess.PIPE, text=True)
 
 
 def answer(process):
@@ -42,10 +44,10 @@ def answer(process):
 def measure(name, door, options):
     """One attack: a dict of what was seen."""
     with harness.Server([ROOT / "spec/hostile/target"], ["--io", str(options.io)]) as server:
-        before = answer(neighbour(server, options.seconds / 2))
+        before = answer(neighbour(server, door, options.seconds / 2))
         memory = most = server.memory()
         logged, cpu = len(server.log().splitlines()), cpu_seconds(server)
-        client = neighbour(server, options.seconds)
+        client = neighbour(server, door, options.seconds)
         attacker = subprocess.Popen(["nice", "-n", "39", ATTACK, getattr(server, door), name, str(options.seconds), "127.0.0.2"],
                                     stdout=subprocess.PIPE, text=True)
         while attacker.poll() is None:
@@ -53,7 +55,7 @@ def measure(name, door, options):
             time.sleep(0.02)
         saw, during = answer(attacker), answer(client)
         cpu = cpu_seconds(server) - cpu
-        after = answer(neighbour(server, options.seconds / 2))
+        after = answer(neighbour(server, door, options.seconds / 2))
         lines = server.log().splitlines()[logged:]
     return {"attack": name, "before": before["p99_us"], "during": during["p99_us"], "after": after["p99_us"],
             "p50": during["p50_us"], "failed": during["failed"], "grown": (most - memory) / 1e6, "cpu": cpu / options.seconds,
