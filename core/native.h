@@ -38,6 +38,9 @@ extern const struct native_service NATIVE_BUILD;     // struct deploy
 extern const struct native_service NATIVE_CONTRACTS; // struct deploy
 extern const struct native_service NATIVE_HEALTH;    // struct native_health
 extern const struct native_service NATIVE_OUTSIDE;   // struct native_outside
+extern const struct native_service NATIVE_FETCH;     // struct fetch
+extern const struct native_service NATIVE_KEYS;      // struct acme_store
+extern const struct native_service NATIVE_ACME;      // struct server_acme (server_acme.h)
 
 struct native_port {
     struct port port; // first; never freed by its references

@@ -272,6 +272,16 @@ static bool copy_texts(char ***to, size_t *count, char *const *texts, size_t n) 
     return true;
 }
 
+static bool copy_acme(struct server_acme_options *o, const Mica__Core__V1__AcmeOptions *in) {
+    if (in == NULL) return true;
+    *o = (struct server_acme_options){.directory = strdup(in->directory),
+                                      .ca = strdup(in->ca),
+                                      .email = strdup(in->email),
+                                      .http = strdup(in->http)};
+    return o->directory != NULL && o->ca != NULL && o->email != NULL && o->http != NULL &&
+           copy_texts(&o->hosts, &o->host_count, in->hosts, in->n_hosts);
+}
+
 static bool copy_options(struct server_options *o, const Mica__Core__V1__ServeRequest *in) {
     *o = (struct server_options){.data = strdup(in->data),
                                  .api = strdup(in->api),
@@ -291,6 +301,7 @@ static bool copy_options(struct server_options *o, const Mica__Core__V1__ServeRe
               o->tls_client_ca != NULL && copy_texts(&o->run, &o->run_count, in->run, in->n_run);
     if (ok && in->cors != NULL)
         ok = copy_texts(&o->origins, &o->origin_count, in->cors->origins, in->cors->n_origins);
+    ok = ok && copy_acme(&o->acme, in->acme);
     if (!ok) server_options_free(o);
     return ok;
 }

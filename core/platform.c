@@ -14,13 +14,20 @@
 // They hold what they know of all services of all namespaces.
 #define MEMORY ((size_t)512 << 20)
 
-const char *const PLATFORM_NAMES[PLATFORM_COUNT] = {"registry", "api", "proxy", "runtime"};
+const char *const PLATFORM_NAMES[PLATFORM_COUNT] = {"registry", "api", "proxy", "acme", "runtime"};
 
 static const char *const *const CAPABILITIES[PLATFORM_COUNT] = {
     (const char *const[]){"crypto", "contracts", "outside", "server", NULL},
     (const char *const[]){"crypto", "routes", NULL},
     (const char *const[]){"crypto", "routes", "contracts", "health", NULL},
+    (const char *const[]){"crypto", "fetch", "keys", "acme", "system", NULL},
     (const char *const[]){"crypto", "deploy", "server", "system", "blobs", "logs", NULL}};
+
+static const char *const *capabilities_of(const char *name) {
+    size_t i = 0;
+    while (strcmp(PLATFORM_NAMES[i], name) != 0) i++;
+    return CAPABILITIES[i];
+}
 
 static struct platform *of_task(struct main_task *task) {
     return (struct platform *)((char *)task - offsetof(struct platform, task));
@@ -42,7 +49,7 @@ static void after_start(struct main_task *task) {
         if (deploy_publish(p->parts->directory, s) < 0)
             err_set(&p->err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
     }
-    if (p->err.code == 0 && p->running < PLATFORM_COUNT) {
+    if (p->err.code == 0 && p->running < p->count) {
         start_next(p);
     } else {
         p->done(p->user, &p->err);
@@ -53,7 +60,7 @@ static void on_started(void *user, struct service *service, int status, const ch
     struct platform *p = user;
     if (status < 0) {
         err_set(&p->err, (enum status) - status, "the platform's service %s does not start: %s",
-                PLATFORM_NAMES[p->running], text);
+                p->names[p->running], text);
     } else {
         p->services[p->running] = service;
     }
@@ -61,7 +68,7 @@ static void on_started(void *user, struct service *service, int status, const ch
 }
 
 static void start_next(struct platform *p) {
-    const char *name = PLATFORM_NAMES[p->running];
+    const char *name = p->names[p->running];
     char version[9];
     struct err err = {0};
     struct service *service = NULL;
@@ -74,7 +81,7 @@ static void start_next(struct platform *p) {
                                         .instances = 1,
                                         .source = source,
                                         .limits = {.memory = MEMORY},
-                                        .natives = CAPABILITIES[p->running],
+                                        .natives = capabilities_of(name),
                                         .host = &p->parts->host,
                                         .sched = p->parts->sched};
         service = service_start(&config, on_started, p, &err);
@@ -85,9 +92,18 @@ static void start_next(struct platform *p) {
     post(p, after_start);
 }
 
+void platform_choose(struct platform *p, bool acme) {
+    for (size_t i = 0; i < PLATFORM_COUNT; i++) {
+        if (acme || strcmp(PLATFORM_NAMES[i], "acme") != 0)
+            p->names[p->count++] = PLATFORM_NAMES[i];
+    }
+}
+
 void platform_start(struct platform *p, struct parts *parts,
                     void (*done)(void *user, const struct err *err), void *user) {
-    *p = (struct platform){.parts = parts, .done = done, .user = user};
+    p->parts = parts;
+    p->done = done;
+    p->user = user;
     start_next(p);
 }
 

@@ -54,6 +54,7 @@ struct server {
     struct native_outside outside;
     struct native_server native;
     struct tls_files tls;
+    struct server_acme acme;
     struct native_health health;
     struct access_log *access; // NULL: none is kept
     struct server_metrics metrics;
@@ -92,7 +93,7 @@ static const char *address_of(const struct server_options *o, int door) {
 }
 
 static int check_options(const struct server_options *o, struct err *err) {
-    bool sealed = o->tls_cert[0] != '\0';
+    bool sealed = o->tls_cert[0] != '\0' || server_acme_wanted(&o->acme);
     for (int door = 0; door < 2 && !o->insecure && !sealed; door++) {
         struct err why = {0};
         const char *address = address_of(o, door);
@@ -101,7 +102,7 @@ static int check_options(const struct server_options *o, struct err *err) {
             return err_set(err, why.code, "%s %s: %.400s", DOOR_FLAGS[door], address, why.text);
         return err_set(err, STATUS_INVALID_ARGUMENT,
                        "%s %s listens beyond this machine without encryption: give --tls-cert and "
-                       "--tls-key, or add --insecure if you mean it",
+                       "--tls-key, or --acme-host, or add --insecure if you mean it",
                        DOOR_FLAGS[door], address);
     }
     int level = log_level_parse(o->log_level);
@@ -202,6 +203,7 @@ static void begin_stop(struct server *s) {
         acceptor_close(s->acceptors[door]);
         s->acceptors[door] = NULL;
     }
+    server_acme_unbind(&s->acme);
     if (!s->platform_up) return; // on_platform goes on, it will be soon
     drain_connections(s);
     s->drain_until = clock_now() + DRAIN;
@@ -257,6 +259,11 @@ static int bind_door(struct server *s, int door, struct err *err) {
                    why.text);
 }
 
+static int bind_acme(struct server *s, struct err *err) {
+    return server_acme_bind(&s->acme, &s->parts.main, s->parts.loops, s->parts.loop_count,
+                            acceptor_address(s->acceptors[0]), err);
+}
+
 static unsigned cores(void) {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n < 1 ? 1 : (unsigned)n;
@@ -301,10 +308,11 @@ static int make_parts(struct server *s, struct err *err) {
     s->deploy.blobs = s->system.blobs;
     s->routes = (struct native_routes){p->directory, p->api, p->proxy, p->rpc};
     s->outside = (struct native_outside){&s->deploy, p->rpc, p->platform};
+    platform_choose(&s->platform, server_acme_wanted(&o->acme));
     s->native = (struct native_server){.run = (const char *const *)o->run,
                                        .run_count = o->run_count,
-                                       .platform = PLATFORM_NAMES,
-                                       .platform_count = PLATFORM_COUNT,
+                                       .platform = s->platform.names,
+                                       .platform_count = s->platform.count,
                                        .api = s->gateway,
                                        .ready = ready,
                                        .stop = stop_asked,
@@ -323,7 +331,12 @@ static int make_parts(struct server *s, struct err *err) {
     natives_add(&p->natives, &NATIVE_BLOBS, &s->system);
     natives_add(&p->natives, &NATIVE_LOGS, &s->logs);
     s->logs.loop = &p->main;
-    server_metrics_create(&s->metrics, p, &s->deploy);
+    if (server_acme_wanted(&o->acme)) {
+        natives_add(&p->natives, &NATIVE_FETCH, s->acme.fetch);
+        natives_add(&p->natives, &NATIVE_KEYS, &s->acme.store);
+        natives_add(&p->natives, &NATIVE_ACME, &s->acme);
+    }
+    server_metrics_create(&s->metrics, p, &s->deploy, &s->tls);
     s->doors[0] = rpc_door_api(p->rpc);
     s->doors[1] = rpc_door_proxy(p->rpc);
     if (s->tls.context != NULL) s->doors[0].tls = s->doors[1].tls = &s->tls.context;
@@ -339,7 +352,12 @@ static int make_parts(struct server *s, struct err *err) {
 static int open_tls(struct server *s, struct err *err) {
     const struct server_options *o = s->options;
     if (o->tls_cert[0] == '\0') return 0;
-    return tls_files_open(&s->tls, o->tls_cert, o->tls_key, o->tls_client_ca, err);
+    return tls_files_open(&s->tls, o->tls_cert, o->tls_key, o->tls_client_ca, NULL, err);
+}
+
+static int open_acme(struct server *s, struct err *err) {
+    const struct server_options *o = s->options;
+    return server_acme_open(&s->acme, &o->acme, s->data.path, &s->tls, o->tls_client_ca, err);
 }
 
 // What is kept in the data folder. From here on the log is kept too.
@@ -403,14 +421,15 @@ int server_run(const struct server_options *options) {
     s->options = options;
     s->data.lock = -1;
     if (check_options(options, &err) < 0 || open_tls(s, &err) < 0 || open_storage(s, &err) < 0 ||
-        open_access_log(s, &err) < 0 || make_parts(s, &err) < 0) {
+        open_acme(s, &err) < 0 || open_access_log(s, &err) < 0 || make_parts(s, &err) < 0) {
+        server_acme_close(&s->acme);
         access_log_close(s->access);
         close_storage(s);
         tls_files_close(&s->tls);
         free(s);
         return complain(err.text);
     }
-    if (bind_door(s, 0, &err) == 0 && bind_door(s, 1, &err) == 0) {
+    if (bind_door(s, 0, &err) == 0 && bind_door(s, 1, &err) == 0 && bind_acme(s, &err) == 0) {
         watch_signals(s);
         snprintf(s->gateway, sizeof s->gateway, "http%s://%s", s->tls.context == NULL ? "" : "s",
                  acceptor_address(s->acceptors[0]));
@@ -418,10 +437,11 @@ int server_run(const struct server_options *options) {
         main_loop_run(&s->parts.main);
         unwatch_signals(s);
     } else {
-        if (s->acceptors[0] != NULL) acceptor_close(s->acceptors[0]);
+        for (int door = 0; door < 2; door++) acceptor_close(s->acceptors[door]);
         s->code = complain(err.text);
     }
     int code = s->code;
+    server_acme_unfetch(&s->acme);
     server_metrics_close(&s->metrics);
     parts_destroy(&s->parts);
     access_log_close(s->access);
@@ -429,6 +449,7 @@ int server_run(const struct server_options *options) {
     deploy_destroy(&s->deploy);
     close_storage(s);
     tls_files_close(&s->tls);
+    server_acme_close(&s->acme);
     free(s->farewells);
     free(s);
     return code;
@@ -447,5 +468,6 @@ void server_options_free(struct server_options *o) {
     free(o->tls_cert);
     free(o->tls_key);
     free(o->tls_client_ca);
+    server_acme_options_free(&o->acme);
     *o = (struct server_options){0};
 }

@@ -2,6 +2,8 @@
 // The server: starts the parts in order, runs until it is told to stop, and stops them in the reverse order.
 #pragma once
 
+#include "server_acme.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -34,6 +36,7 @@ struct server_options {
     char *access_log; // "": none is kept; "-": on standard output
     bool access_json;
     char *tls_client_ca; // "": clients are not asked for certificates
+    struct server_acme_options acme;
     struct server_limits limits;
     char **origins; // whose pages may read what the doors answer, see rpc/cors.h
     size_t origin_count;

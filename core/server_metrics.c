@@ -244,6 +244,15 @@ static void put_counters(struct buf *out) {
             (double)n[COUNTER_STORE_READS]);
 }
 
+// ---- TLS
+static void put_certificate(struct tls_files *tls, struct buf *out) {
+    int64_t expiry = atomic_load(&tls->expiry);
+    if (expiry == 0) return; // the doors do not speak TLS
+    put_one(out, "mica_tls_certificate_expires_in_seconds", "gauge",
+            "Until the certificate that new connections get expires; negative: since it has.",
+            (double)expiry - (double)clock_unix() / 1e9);
+}
+
 // ---- the process: the names that Prometheus' client libraries use
 static double open_descriptors(void) {
     DIR *folder = opendir("/proc/self/fd");
@@ -296,6 +305,7 @@ static void render(struct server_metrics *m, struct buf *out) {
     rpc_render_metrics(m->parts->rpc, out);
     put_services(m->deploy, out);
     put_threads(m->parts, out);
+    put_certificate(m->tls, out);
     put_counters(out);
     put_process(out);
     metrics_render(out);
@@ -353,11 +363,13 @@ static int receive(struct port *port, struct message *m) {
 
 static void keep(struct port *port) { (void)port; } // it is part of the server
 
-void server_metrics_create(struct server_metrics *m, struct parts *parts, struct deploy *deploy) {
+void server_metrics_create(struct server_metrics *m, struct parts *parts, struct deploy *deploy,
+                           struct tls_files *tls) {
     static const struct port_ops OPS = {receive, keep};
     port_init(&m->port, &OPS);
     m->parts = parts;
     m->deploy = deploy;
+    m->tls = tls;
     m->work.run = work;
     m->work.done = work_done;
     pthread_mutex_init(&m->rendering, NULL);

@@ -5,11 +5,13 @@
 
 #include "deploy.h"
 #include "parts.h"
+#include "tls_files.h"
 
 struct server_metrics {
     struct port port; // first; never freed by its references
     struct parts *parts;
     struct deploy *deploy;
+    struct tls_files *tls;
     struct mpsc waiting; // requests
     atomic_bool busy;    // `work` is under way
     struct main_work work;
@@ -17,7 +19,8 @@ struct server_metrics {
     bool closed;               // under `rendering`
 };
 
-void server_metrics_create(struct server_metrics *m, struct parts *parts, struct deploy *deploy);
+void server_metrics_create(struct server_metrics *m, struct parts *parts, struct deploy *deploy,
+                           struct tls_files *tls);
 // Waits for a page that is being made; from here on requests are refused. Before the parts end.
 void server_metrics_close(struct server_metrics *m);
 void server_metrics_destroy(struct server_metrics *m); // after the main loop has ended

@@ -23,7 +23,7 @@ struct texts {
 
 static void texts_free(struct texts *t) {
     for (int i = 0; i < TLS_FILES; i++) {
-        if (i == TLS_KEY && t->text[i].n > 0) explicit_bzero(buf_p(&t->text[i]), t->text[i].n);
+        if (t->text[i].n > 0) explicit_bzero(buf_p(&t->text[i]), t->text[i].n);
         buf_free(&t->text[i]);
     }
 }
@@ -75,7 +75,8 @@ static struct tls_context *load(const struct tls_files *f, struct err *err) {
             .server = true,
             .cert = {buf_str(&t.text[TLS_CERT]), t.names[TLS_CERT]},
             .key = {buf_str(&t.text[TLS_KEY]), t.names[TLS_KEY]},
-            .ca = {buf_str(&t.text[TLS_CLIENT_CA]), t.names[TLS_CLIENT_CA]}};
+            .ca = {buf_str(&t.text[TLS_CLIENT_CA]), t.names[TLS_CLIENT_CA]},
+            .challenges = f->challenges};
         bool wanted = f->paths[TLS_CLIENT_CA][0] != '\0';
         if (wanted && options.ca.text.n == 0) // without it nobody would be asked for a certificate
             err_set(err, STATUS_INVALID_ARGUMENT, "%s is empty", t.names[TLS_CLIENT_CA]);
@@ -106,14 +107,10 @@ static bool same(const struct tls_stamp *a, const struct tls_stamp *b) {
     return memcmp(a, b, sizeof *a) == 0;
 }
 
-static void look(uv_timer_t *timer) {
-    struct tls_files *f = timer->data;
+// `now`: as the files were before they are read.
+static void take_up(struct tls_files *f, const struct tls_stamp *now) {
     struct err err = {0};
-    struct tls_stamp now = stamp(f);
-    bool settled = same(&now, &f->seen);
-    f->seen = now;
-    if (!settled || same(&now, &f->loaded)) return;
-    f->loaded = now;
+    f->seen = f->loaded = *now;
     struct tls_context *context = load(f, &err);
     if (context == NULL) {
         log_printf(LOG_ERROR, "server", "the new certificate is not taken, the old one stays: %s",
@@ -122,17 +119,33 @@ static void look(uv_timer_t *timer) {
     }
     tls_context_drop(f->context);
     f->context = context;
+    atomic_store(&f->expiry, tls_context_expiry(context));
     log_printf(LOG_INFO, "server", "new connections get the certificate that is now in %s",
                f->paths[TLS_CERT]);
 }
 
+static void look(uv_timer_t *timer) {
+    struct tls_files *f = timer->data;
+    struct tls_stamp now = stamp(f);
+    bool settled = same(&now, &f->seen);
+    f->seen = now;
+    if (settled && !same(&now, &f->loaded)) take_up(f, &now);
+}
+
+void tls_files_reload(struct tls_files *f) {
+    struct tls_stamp now = stamp(f);
+    take_up(f, &now);
+}
+
 int tls_files_open(struct tls_files *f, const char *cert, const char *key, const char *client_ca,
-                   struct err *err) {
-    *f = (struct tls_files){.paths = {cert, key, client_ca}};
+                   struct challenges *challenges, struct err *err) {
+    *f = (struct tls_files){.paths = {cert, key, client_ca}, .challenges = challenges};
     f->loaded = f->seen =
         stamp(f); // before reading: what changes meanwhile is found by the next look
     f->context = load(f, err);
-    return f->context == NULL ? -(int)err->code : 0;
+    if (f->context == NULL) return -(int)err->code;
+    atomic_store(&f->expiry, tls_context_expiry(f->context));
+    return 0;
 }
 
 void tls_files_watch(struct tls_files *f, uv_loop_t *main) {

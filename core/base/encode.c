@@ -48,6 +48,17 @@ void base64_encode(struct buf *out, struct str bytes) {
     out->n += n;
 }
 
+void base64url_encode(struct buf *out, struct str bytes) {
+    size_t from = out->n;
+    base64_encode(out, bytes);
+    for (size_t i = from; i < out->n; i++) {
+        char *c = buf_p(out) + i;
+        if (*c == '+') *c = '-';
+        if (*c == '/') *c = '_';
+        if (*c == '=') out->n = i;
+    }
+}
+
 static int base64_value(char c) {
     if (c >= 'A' && c <= 'Z') return c - 'A';
     if (c >= 'a' && c <= 'z') return c - 'a' + 26;

@@ -7,7 +7,8 @@
 void hex_encode(struct buf *out, struct str bytes);
 bool hex_decode(struct buf *out, struct str text); // false: not hex
 
-void base64_encode(struct buf *out, struct str bytes); // standard alphabet, padded
+void base64_encode(struct buf *out, struct str bytes);    // standard alphabet, padded
+void base64url_encode(struct buf *out, struct str bytes); // RFC 4648 section 5, without padding
 bool base64_decode(struct buf *out,
                    struct str text); // both alphabets, padded or not; false: malformed
 

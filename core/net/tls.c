@@ -31,6 +31,7 @@ struct tls {
     bool server;
     bool http1; // client
     bool begun, ready, ended, broken, closed;
+    bool challenge; // it ends with the handshake (tls_challenge.c)
     bool identified;
     unsigned chatter; // records without data since `data` was 0
     size_t data;
@@ -290,6 +291,11 @@ static int handshake(struct tls *t) {
         return fault(t);
     }
     t->ready = true;
+    if (t->challenge) {
+        SSL_shutdown(t->ssl);
+        snprintf(t->fault, sizeof t->fault, "a certificate authority has looked");
+        return broken(t);
+    }
     if (t->server) {
         identify(t);
     } else if (!t->http1 && tls_alpn(t) != TLS_ALPN_H2) {
@@ -357,6 +363,8 @@ void tls_end(struct tls *t, struct buf *out) {
     ERR_clear_error();
 }
 
+void tls_answers_challenge(struct tls *t) { t->challenge = true; }
+bool tls_is_challenge(const struct tls *t) { return t->challenge; }
 bool tls_begun(const struct tls *t) { return t->begun; }
 bool tls_ready(const struct tls *t) { return t->ready; }
 bool tls_peer_ended(const struct tls *t) { return t->ended; }

@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/status.h"
 
+struct challenges;
 struct tls_context;
 struct tls;
 
@@ -30,6 +31,8 @@ struct tls_options {
     // Server: who may vouch for clients; empty: they are not asked for a certificate. One that is given must be sound, none is
     // fine. Client: who may vouch for servers; empty: whom the system trusts.
     struct tls_pem ca;
+    // Server: what is answered to who offers "acme-tls/1" alone (challenge.h); NULL: nothing. It outlives the context.
+    struct challenges *challenges;
 };
 
 // NULL: INVALID_ARGUMENT with what is wrong with which text; RESOURCE_EXHAUSTED.
@@ -37,6 +40,8 @@ struct tls_context *tls_context_new(const struct tls_options *options, struct er
 struct tls_context *tls_context_hold(struct tls_context *context); // accepts NULL, as the next
 void tls_context_drop(struct tls_context *context);
 bool tls_context_expired(const struct tls_context *context); // its own certificate has, by now
+// Unix seconds of the moment when its own certificate expires; 0: it has none.
+int64_t tls_context_expiry(const struct tls_context *context);
 
 // One end. `host`, client side: the name or address that the server's certificate must be for; a server gives NULL.
 // NULL: memory has ended, or the host is longer than a name can be.

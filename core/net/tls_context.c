@@ -196,8 +196,12 @@ static int trust_system(SSL_CTX *ctx, struct err *err) {
 static int choose(SSL *ssl, const unsigned char **out, unsigned char *out_n,
                   const unsigned char *in, unsigned in_n, void *arg) {
     static const char *const OURS[] = {"h2", "http/1.1"};
-    (void)ssl;
     (void)arg;
+    if (tls_is_challenge(SSL_get_app_data(ssl))) { // it has offered one protocol
+        *out = in + 1;
+        *out_n = in[0];
+        return SSL_TLSEXT_ERR_OK;
+    }
     for (size_t k = 0; k < 2; k++) {
         size_t n = strlen(OURS[k]);
         for (unsigned at = 0; at < in_n && in[at] < in_n - at; at += 1U + in[at]) {
@@ -247,6 +251,8 @@ struct tls_context *tls_context_new(const struct tls_options *o, struct err *err
         err_set(err, STATUS_INTERNAL, "TLS cannot be set up: %s", reason());
         goto fail;
     }
+    if (o->challenges != NULL)
+        SSL_CTX_set_client_hello_cb(c->ctx, tls_challenge_hello, o->challenges);
     if ((o->server || o->cert.text.n > 0) && use_own(c->ctx, o, err) < 0) goto fail;
     if (o->ca.text.n > 0) {
         if (trust(c->ctx, o, err) < 0) goto fail;
@@ -273,4 +279,11 @@ void tls_context_drop(struct tls_context *c) {
 bool tls_context_expired(const struct tls_context *c) {
     const X509 *own = SSL_CTX_get0_certificate(c->ctx);
     return own != NULL && X509_cmp_current_time(X509_get0_notAfter(own)) < 0;
+}
+
+int64_t tls_context_expiry(const struct tls_context *c) {
+    const X509 *own = SSL_CTX_get0_certificate(c->ctx);
+    struct tm at;
+    if (own == NULL || ASN1_TIME_to_tm(X509_get0_notAfter(own), &at) != 1) return 0;
+    return timegm(&at);
 }

@@ -1,5 +1,6 @@
 -- mica server: checks its flags, then the process becomes the server.
 
+local acme = require "lib.acme"
 local flags = require "lib.flags"
 local origins = require "lib.origins"
 
@@ -16,7 +17,7 @@ local function folders(cli, given)
 end
 
 -- The files of --tls-*, absolute; "" where there is none.
-local function tls_files(cli, args)
+local function tls_files(cli, args, ordered)
   local function file(given, variable)
     local path = cli:setting(given, variable, "")
     return path == "" and "" or cli:path(path)
@@ -25,7 +26,10 @@ local function tls_files(cli, args)
   local client_ca = file(args.tls_client_ca, "MICA_TLS_CLIENT_CA")
   if cert == "" and key ~= "" then cli:usage "--tls-key needs --tls-cert: the certificate that it belongs to" end
   if cert ~= "" and key == "" then cli:usage "--tls-cert needs --tls-key: the private key that belongs to it" end
-  if client_ca ~= "" and cert == "" then cli:usage "--tls-client-ca needs --tls-cert and --tls-key" end
+  if ordered and cert ~= "" then cli:usage "--tls-cert and --acme-host: the certificate is either given or ordered" end
+  if client_ca ~= "" and cert == "" and not ordered then
+    cli:usage "--tls-client-ca needs --tls-cert and --tls-key, or --acme-host"
+  end
   return cert, key, client_ca
 end
 
@@ -77,14 +81,13 @@ local function read_limits(cli, args)
   return out
 end
 
-local function truth(text) return text == "1" or text == "true" or text == "yes" end
-
 return {
   examples = {
     "mica server",
     "mica server --run ./helloworld --run ./posts",
     "mica server --data /var/lib/mica --api 127.0.0.1:0 --proxy 127.0.0.1:0 --log-level debug",
     "mica server --api 0.0.0.0:443 --proxy 0.0.0.0:8081 --tls-cert cert.pem --tls-key key.pem",
+    "mica server --api 0.0.0.0:443 --acme-host www.example.com --acme-email ops@example.com --acme-agree",
   },
   text = "Prints a line when all answers, and goes on until it gets SIGTERM or Ctrl-C, or `mica shutdown`: then calls\n"
     .. "that are under way finish. New certificates are taken from their files while it runs.",
@@ -101,6 +104,7 @@ return {
     parser:option("--tls-key", "Its private key, PEM (MICA_TLS_KEY)."):argname "FILE"
     parser:option("--tls-client-ca", "Who vouches for clients: they may show a certificate (MICA_TLS_CLIENT_CA).")
       :argname "FILE"
+    acme.declare(parser)
     parser:option("--access-log", "A line a request: a file, or - for standard output (MICA_ACCESS_LOG, none).")
       :argname "FILE"
     parser:option("--access-log-format", "combined or json (MICA_ACCESS_LOG_FORMAT, combined)."):argname "F"
@@ -120,9 +124,10 @@ return {
       cli:usage("--access-log-format: %q is neither combined nor json", access_log_format)
     end
     local insecure = args.insecure
-    if insecure == nil then insecure = truth(cli:setting(nil, "MICA_INSECURE", "")) end
+    if insecure == nil then insecure = flags.truth(cli:setting(nil, "MICA_INSECURE", "")) end
     local home = cli.environment.HOME or "."
-    local tls_cert, tls_key, tls_client_ca = tls_files(cli, args)
+    local ordered = acme.read(cli, args)
+    local tls_cert, tls_key, tls_client_ca = tls_files(cli, args, ordered)
     cli.native.Serve {
       data = cli:path(cli:setting(args.data, "MICA_DATA", home .. "/.mica/data")),
       api = cli:setting(args.api, "MICA_API", "127.0.0.1:8080"),
@@ -138,6 +143,7 @@ return {
       access_log = access_log,
       access_log_format = access_log_format,
       limits = read_limits(cli, args),
+      acme = ordered,
       cors = { origins = origins.setting(cli, args.cors_origin, "--cors-origin", "MICA_CORS_ORIGINS") },
     }
   end,

@@ -384,6 +384,11 @@ class Doors(unittest.TestCase):
     def test_zy_dial_a_server_that_says_nothing(self):
         self.assertRegex(self.silent.result(30 * SLOW), "cannot connect to 127.0.0.1:.*: no TLS handshake in time")
 
+    def test_metrics_tell_the_expiry(self):
+        page = self.server.http("GET", "/metrics").body.decode()
+        left = float(re.search(r"^mica_tls_certificate_expires_in_seconds (\S+)$", page, re.M).group(1))
+        self.assertTrue(2 * 86400 - 600 * SLOW < left <= 2 * 86400, left)
+
     # ---- peers that do it wrong
 
     def test_plain_text_to_the_tls_doors(self):

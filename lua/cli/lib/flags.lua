@@ -373,4 +373,9 @@ function flags.pairs(cli, list, what)
   return out
 end
 
+--- Is a variable that stands for a flag without a value set?
+---@param text string
+---@return boolean
+function flags.truth(text) return text == "1" or text == "true" or text == "yes" end
+
 return flags
