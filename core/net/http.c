@@ -183,6 +183,11 @@ void http_shutdown(struct http_session *h) {
 bool http_add_header(struct http_stream *s, const char *name, struct str value) {
     struct stream *st = stream_of(s);
     assert(s->session->server && !st->responded);
+    for (struct added_header *a = st->added; a != NULL; a = a->next) {
+        if (!str_is(a->header.name, name)) continue;
+        a->header.value = value;
+        return true;
+    }
     struct added_header *added = (void *)stream_alloc(st, sizeof *added);
     if (added == NULL) return false;
     *added = (struct added_header){st->added, {str_of(name), value}};

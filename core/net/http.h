@@ -142,8 +142,8 @@ struct http_stream *http_request(struct http_session *h, struct str method, stru
                                  struct str authority, struct str path,
                                  const struct http_header *headers, size_t count, bool end,
                                  void *user);
-// Server side, before http_respond: the head of the answer gets this header as well, whoever makes it. Both must live as long as
-// the stream. False: no memory.
+// Server side, before http_respond: the head of the answer gets this header as well, whoever makes it. Said again of a name,
+// the last value counts. Both must live as long as the stream. False: no memory.
 bool http_add_header(struct http_stream *s, const char *name, struct str value);
 int http_send(struct http_stream *s, struct str bytes); // copies
 int http_send_blob(struct http_stream *s,

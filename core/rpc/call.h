@@ -180,7 +180,9 @@ struct request {
     size_t param_count;
     const char
         *allow; // to be refused with 405: the methods for its path; NULL or "": the usual ones
-    bool varies, readable; // cors.c: what the answer says already
+    // cors.c: what the answer says already
+    bool varies;
+    uint8_t readable;
 };
 
 // ---- call.c

@@ -100,11 +100,12 @@ void cors_answer(struct request *r) {
     if (server_list(r) == NULL && route_list(r) == NULL) return;
     if (!r->varies) http_add_header(r->stream, "vary", str_of("origin"));
     r->varies = true;
-    if (r->readable || r->head.origin.n == 0) return;
+    if (r->readable == THIS_ORIGIN || r->head.origin.n == 0) return;
     enum verdict verdict = verdict_of(r);
+    if (verdict == r->readable) return;
+    r->readable = (uint8_t)verdict;
     add_verdict(r->stream, verdict, r->head.origin);
-    r->readable = verdict != REFUSED;
-    if (r->readable) http_add_header(r->stream, "access-control-expose-headers", str_of(EXPOSED));
+    http_add_header(r->stream, "access-control-expose-headers", str_of(EXPOSED));
 }
 
 // ---- preflights

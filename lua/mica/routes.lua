@@ -80,7 +80,7 @@ function routes.follow(options)
     end
   end
 
-  -- Who may read its answers is the service's, whatever its routes are.
+  -- Which origins may read its answers is said once for all routes of a service; what its namespace allows can join here.
   local function compile(service)
     local list = options.compile(service)
     for _, route in ipairs(list) do route.cors = service.cors end

@@ -162,6 +162,14 @@ class Any(Cors):
             self.assert_open(self.get("/helloworld?name=a", origin), "*", credentials=False)
             self.assert_open(self.preflight("/helloworld", origin), "*", credentials=False)
 
+    def test_a_service_may_add_credentials(self):
+        done = self.server.mica("run", EXAMPLES / "helloworld", "--name", "named", "--cors", OTHER)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        path = "/named/helloworld/call?name=a"
+        self.assert_open(self.get(path, OTHER), OTHER)
+        self.assert_open(self.preflight(path, OTHER, "GET"), OTHER)
+        self.assert_open(self.get("/helloworld?name=a", OTHER), "*", credentials=False)
+
 
 class Service(Cors):
     """What `mica run`, `mica update` and mica.json say of a service."""
