@@ -257,7 +257,6 @@ static struct server_limits copy_limits(const Mica__Core__V1__DoorLimits *in) {
                                   .body = in->body,
                                   .headers = in->headers,
                                   .compress = in->compress,
-
                                   .heartbeat = in->heartbeat};
 }
 
