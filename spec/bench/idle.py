@@ -76,32 +76,6 @@ def measure(what, connect, most):
             each()
 
 
-def http1(mica):
-    connection = http.client.HTTPConnection("127.0.0.1", mica.api)
-    connection.request("POST", "/helloworld", b'{"name":"Ada"}')
-    answer = connection.getresponse().read()
-    if answer != b'{"message":"Hello Ada"}':
-        sys.exit(f"bench: the answer is {answer!r}")
-    return connection
-
-
-KINDS = {"http2": (http2, "HTTP/2", 220), "http1": (http1, "HTTP/1.1", 60)}
-
-
-def measure(kind):
-    connect, name, aim = KINDS[kind]
-    limit = ["--max-connections", str(CONNECTIONS + 100)]
-    with peers.mica("mica", ["--run", str(ROOT / "examples/helloworld"), *limit]) as mica:
-        before = peers.resident(mica.process.pid)
-        open_ones = [connect(mica) for _ in range(CONNECTIONS)]
-        time.sleep(1)
-        after = peers.resident(mica.process.pid)
-        print(f"{CONNECTIONS:,} idle {name} connections: {after:.0f} MB resident, {before:.0f} MB before them, "
-              f"{(after - before) * 1024 / CONNECTIONS:.1f} KB each (aim: under {aim} MB)", flush=True)
-        for connection in open_ones:
-            connection.close()
-
-
 def run(args):
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if files < CONNECTIONS + 100:

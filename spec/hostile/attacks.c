@@ -391,7 +391,8 @@ static void deep_nesting(struct peer *p) {
 
 // Compressed messages that say, or are, more than their bytes: 1 KB that claims 300 MB, and 4 KB that are 4 MB.
 static void put_packed(struct peer *p, const struct bytes *packed) {
-    if (busy(p)) return;
+    int64_t n = (int64_t)packed->n + 5;
+    if (busy(p) || p->room < n || p->window < n) return;
     struct bytes *b = head(UNARY);
     put_literal(b, "grpc-encoding", "gzip", 4);
     uint32_t id = put_headers(p, END_HEADERS, b);
@@ -400,7 +401,7 @@ static void put_packed(struct peer *p, const struct bytes *packed) {
     struct bytes whole = {0};
     put(&whole, prefix, 5);
     put(&whole, packed->p, packed->n);
-    if (!put_data(p, END_STREAM, id, whole.p, whole.n)) put_reset(p, id);
+    put_data(p, END_STREAM, id, whole.p, whole.n);
     free(whole.p);
 }
 static void grpc_bomb(struct peer *p) {
