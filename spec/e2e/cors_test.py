@@ -48,7 +48,7 @@ class Nobody(Cors):
         for path in ("/helloworld?name=a", "/nothing", "/", "/health", "/helloworld/stream?messages=1"):
             answer = self.get(path, APP)
             self.assert_shut(answer)
-            self.assertNotIn("vary", answer.headers)
+            self.assertNotIn("origin", answer.headers.get("vary", ""))
             refused = self.preflight(path, APP)
             self.assert_shut(refused)
             self.assert_error(refused, 403, detail="--cors-origin ORIGIN")
@@ -108,11 +108,12 @@ class Server(Cors):
         for origin in (EVIL, "null", APP + ".evil.example", "https://app.exampl", APP + ":444", "http://app.example",
                        APP.upper(), APP + "," + OTHER, "", "*", APP + "\t" + OTHER):
             answer = self.get("/helloworld?name=a", origin)
-            self.assertEqual((answer.status, answer.headers["vary"]), (200, "origin"))
+            self.assertEqual(answer.status, 200)
+            self.assertIn("origin", answer.headers["vary"])
             self.assert_shut(answer)
 
     def test_caches_are_told(self):
-        self.assertEqual(self.get("/helloworld?name=a").headers["vary"], "origin")
+        self.assertIn("origin", self.get("/helloworld?name=a").headers["vary"])
 
     def test_preflight(self):
         answer = self.preflight("/helloworld", APP, "PATCH", access_control_request_headers="content-type,x-grpc-web",

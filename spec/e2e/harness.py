@@ -213,7 +213,7 @@ class Server:
         try:
             connection.request(method, path, body=body, headers=headers)
             response = connection.getresponse()
-            return Answer(response.status, dict((k.lower(), v) for k, v in response.getheaders()), response.read())
+            return Answer(response.status, joined(response.getheaders()), response.read())
         finally:
             connection.close()
 
@@ -229,6 +229,15 @@ class Server:
         """Runs the command line against this server: CompletedProcess with text output."""
         env = {"MICA_ADDRESS": f"https://{self.proxy}", "MICA_CA": str(self.ca)} if self.ca else {"MICA_ADDRESS": self.proxy}
         return mica(*args, env=env, **options)
+
+
+def joined(headers):
+    """By lower-case name; one that comes several times is a list with commas (RFC 9110 section 5.3)."""
+    found = {}
+    for name, value in headers:
+        name = name.lower()
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 class Answer:
