@@ -149,7 +149,8 @@ void web_answer_headers(struct headers *h, const struct blob *leading, bool own_
     struct metadata_pair pair;
     for (size_t at = 0; metadata_next(leading, &at, &pair);) {
         bool ours = str_starts(pair.key, ":") || of_connection(pair.key) ||
-                    sets_our_cookie(&pair) || (own_length && str_is(pair.key, "content-length"));
+                    sets_our_cookie(&pair) || str_starts(pair.key, "access-control-") || // cors.h
+                    (own_length && str_is(pair.key, "content-length"));
         if (!ours) headers_add_pair(h, pair.key, pair.value);
     }
 }

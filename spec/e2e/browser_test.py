@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""A page in Chromium that calls services of another origin: gRPC-Web by its own client, JSON, streams, WebSocket, upload.
+"""A page in Chromium that calls services: gRPC-Web by its own client, JSON, streams, WebSocket, upload.
 
-The cases are browser/page.js, run by node/browser.js; each is a test here. The page comes from a small server of this test, the services
-from Mica, which lets the page's origin in for one of them.
+The cases are browser/page.js, run by node/browser.js; each is a test here, twice: in a page from a small server of this test, whose
+origin Mica lets in for one service and not for another; and in the same page served by a service, which needs no leave.
 """
 
 import functools
@@ -11,6 +11,7 @@ import http.server
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import threading
 
@@ -21,6 +22,13 @@ FOLDER = ROOT / "spec/e2e/browser"
 NODE = ROOT / "spec/e2e/node"
 MODULES = {"grpc-web": "grpc-web/index.js", "google-protobuf": "google-protobuf/google-protobuf.js"}
 CASES = re.findall(r"^  async (\w+)\(", (FOLDER / "page.js").read_text(), re.M)
+
+
+PROTO = 'syntax = "proto3"; package site; message Nothing {}'
+SITE = """
+local mica = require "mica"
+return mica.service { handlers = {}, public = true, http = { ["GET /*path"] = mica.web.files() } }
+"""
 
 
 class Pages(http.server.SimpleHTTPRequestHandler):
@@ -43,16 +51,28 @@ class Browser(harness.Case):
         threading.Thread(target=cls.pages.serve_forever, daemon=True).start()
         origin = "http://127.0.0.1:%d" % cls.pages.server_address[1]
         super().setUpClass()
-        for args in (["--cors", origin], ["--name", "shut"]):
-            done = cls.server.mica("run", SERVICES / "browsing", *args)
+        for args in ([SERVICES / "browsing", "--cors", origin], [SERVICES / "browsing", "--name", "shut"], [cls.site()]):
+            done = cls.server.mica("run", *args)
             assert done.returncode == 0, done.stderr
         cls.results = cls.run_cases(origin)
 
     @classmethod
+    def site(cls):
+        """The folder of a service that serves the page."""
+        folder = harness.write_service(harness.work_folder("site"), "site", PROTO, SITE)
+        shutil.copytree(FOLDER, folder / "public")
+        (folder / "public/modules").mkdir()
+        for name, path in MODULES.items():
+            shutil.copy(NODE / "node_modules" / path, folder / "public/modules" / name)
+        return folder
+
+    @classmethod
     def run_cases(cls, origin):
-        given = {"gateway": f"http://{cls.server.api}", "shut": "shut/browsing"}
-        done = subprocess.run(["node", str(NODE / "browser.js"), f"{origin}/page.html", json.dumps(given)], capture_output=True,
-                              text=True, timeout=30 * SLOW)
+        gateway = f"http://{cls.server.api}"
+        command = ["node", str(NODE / "browser.js")]
+        for prefix, url, more in (("other", f"{origin}/page.html", {"shut": "shut/browsing"}), ("own", f"{gateway}/site/page.html", {})):
+            command += [prefix, url, json.dumps({"gateway": gateway, **more})]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30 * SLOW)
         assert done.returncode == 0, done.stderr
         return dict(json.loads(line) for line in done.stdout.splitlines())
 
@@ -75,7 +95,8 @@ def make_test(name):
 
 
 for case in CASES:
-    setattr(Browser, f"test_{case}", make_test(case))
+    for origin in ("other", "own"):
+        setattr(Browser, f"test_{origin}_{case}", make_test(f"{origin}_{case}"))
 
 if __name__ == "__main__":
     harness.main()

@@ -76,9 +76,23 @@ class Nobody(Cors):
             self.assertIn("--io", done.stderr)
 
 
+SITE = '''
+local mica = require "mica"
+return mica.service { handlers = {}, public = true, http = { ["GET /"] = function(ctx, req)
+  if req.query.fail then error "it fails" end
+  return { headers = { ["Access-Control-Allow-Origin"] = "*", vary = "cookie" }, body = "hi" }
+end } }
+'''
+
+
 class Server(Cors):
-    services = [EXAMPLES / "helloworld", SERVICES / "wire", SERVICES / "closed"]
     args = ["--cors-origin", APP, "--cors-origin", OTHER]
+
+    @classmethod
+    def setUpClass(cls):
+        site = harness.write_service(harness.work_folder("site"), "site", 'syntax = "proto3"; package site; message Nothing {}', SITE)
+        cls.services = [EXAMPLES / "helloworld", SERVICES / "wire", SERVICES / "closed", site]
+        super().setUpClass()
 
     def test_everything_is_open_to_a_named_origin(self):
         for origin in (APP, OTHER):
@@ -94,11 +108,12 @@ class Server(Cors):
         for origin in (EVIL, "null", APP + ".evil.example", "https://app.exampl", APP + ":444", "http://app.example",
                        APP.upper(), APP + "," + OTHER, "", "*", APP + "\t" + OTHER):
             answer = self.get("/helloworld?name=a", origin)
-            self.assertEqual((answer.status, answer.headers["vary"]), (200, "origin"))
+            self.assertEqual(answer.status, 200)
+            self.assertIn("origin", answer.headers["vary"])
             self.assert_shut(answer)
 
     def test_caches_are_told(self):
-        self.assertEqual(self.get("/helloworld?name=a").headers["vary"], "origin")
+        self.assertIn("origin", self.get("/helloworld?name=a").headers["vary"])
 
     def test_preflight(self):
         answer = self.preflight("/helloworld", APP, "PATCH", access_control_request_headers="content-type,x-grpc-web",
@@ -142,6 +157,15 @@ class Server(Cors):
                                 ("origin", APP), ("access-control-request-method", "POST")], end=True)
                 got = c.answer(sid)
                 self.assertEqual((got.header(":status"), got.header("access-control-allow-origin")), ("204", APP))
+
+    def test_raw_http(self):
+        for path, status in (("/site", 200), ("/site/other", 404), ("/site?fail=1", 500)):
+            answer = self.get(path, APP)
+            self.assertEqual(answer.status, status)
+            self.assert_open(answer, APP)
+            self.assert_shut(self.get(path, EVIL))
+        self.assert_open(self.preflight("/site", APP), APP)
+        self.assert_shut(self.preflight("/site", EVIL))
 
     def test_services_cannot_say_it(self):
         done = self.get("/wire/metadata", EVIL, "POST", json.dumps({"keys": ["access-control-request-method"]}),
