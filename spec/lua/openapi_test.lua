@@ -235,3 +235,19 @@ test("variables of a path, and their rules", function()
   eq("The field `author.name`. May hold slashes, which are sent as they are.", made[3]:get "description")
   eq("author_name", made[3]:get "name")
 end)
+
+-- ---- documents
+
+test("paths of two services that differ in the names of variables are one", function()
+  local function part(service, verb, name)
+    local text = ('{"parameters":[{"name":"%s","in":"path"}],"d":"\\"name\\":\\"%s\\""}'):format(name, name)
+    return { service = service, schemas = {}, tags = {},
+      operations = { { path = "/things/{" .. name .. "}", verb = verb, names = { name }, text = text } } }
+  end
+  local parts, pieces = { part("a", "get", "id"), part("b", "put", "other"), part("c", "get", "late") }, {}
+  local options = { title = "t", version = "1", description = "", namespace = "mica" }
+  require("openapi.document").write(options, function() return table.remove(parts, 1) end, function(t) pieces[#pieces + 1] = t end)
+  local found = table.concat(pieces):match '"paths":(.-)\n"components"'
+  eq('{"/things/{id}":{"get":{"parameters":[{"name":"id","in":"path"}],"d":"\\"name\\":\\"id\\""},'
+    .. '"put":{"parameters":[{"name":"id","in":"path"}],"d":"\\"name\\":\\"other\\""}}},', found)
+end)
