@@ -246,7 +246,8 @@ test("paths of two services that differ in the names of variables are one", func
   end
   local parts, pieces = { part("a", "get", "id"), part("b", "put", "other"), part("c", "get", "late") }, {}
   local options = { title = "t", version = "1", description = "", namespace = "mica" }
-  require("openapi.document").write(options, function() return table.remove(parts, 1) end, function(t) pieces[#pieces + 1] = t end)
+  local function next_part() return table.remove(parts, 1) end
+  require("openapi.document").write(options, next_part, function(piece) pieces[#pieces + 1] = piece end)
   local found = table.concat(pieces):match '"paths":(.-)\n"components"'
   eq('{"/things/{id}":{"get":{"parameters":[{"name":"id","in":"path"}],"d":"\\"name\\":\\"id\\""},'
     .. '"put":{"parameters":[{"name":"id","in":"path"}],"d":"\\"name\\":\\"other\\""}}},', found)
