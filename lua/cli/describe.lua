@@ -25,17 +25,29 @@ local function print_text(cli, contract, service, endpoints, all)
   cli:print(table.concat(parts, "\n\n"))
 end
 
+local function print_openapi(cli, name, version)
+  local pieces = {}
+  for piece in cli:server():each("/mica.api.v1.Api/OpenApi", { service = name, version = version }) do
+    table.insert(pieces, piece.text)
+  end
+  cli:json(table.concat(pieces))
+end
+
 return {
   text = "Each endpoint with its kind, its fields as flags, its answer, its paths over HTTP, and a sample call.",
-  examples = { "mica describe posts", "mica describe posts save", "mica describe posts --proto" },
+  examples = {
+    "mica describe posts", "mica describe posts save", "mica describe posts --proto", "mica describe posts --openapi",
+  },
   parser = function(parser)
     parser:argument("name", "The service: name or name@version.")
     parser:argument("endpoint", "Only this endpoint."):args "?"
     parser:flag("--proto", "As .proto files.")
+    parser:flag("--openapi", "As an OpenAPI document: how the gateway answers it.")
   end,
   run = function(cli, args)
     local name, version = cli:name(args.name)
     local service = calling.service(cli, name, version)
+    if args.openapi then return print_openapi(cli, name, service.version) end
     local endpoints = service.endpoints
     if args.endpoint then endpoints = { calling.endpoint(cli, service, args.endpoint) } end
     if cli.output == "json" then return cli:value(record(service, endpoints)) end

@@ -82,6 +82,26 @@ local function describe_rules(rules)
   return texts
 end
 
+-- A value of a rule as JSON; an integer beyond 2^53 keeps its digits.
+local function as_json(value)
+  if type(value) == "string" or type(value) == "boolean" then return core.use("mica.json").encode(value) end
+  return tostring(value)
+end
+
+-- The same for programs, by path: a list of mica.core.v1.FieldRule.
+local function list_constraints(rules)
+  local list = {}
+  for path, rule in core.use("mica.sorted")(rules or {}) do
+    if rule == "required" then rule = { required = true } end
+    local one_of = {}
+    for i, value in ipairs(rule.one_of or {}) do one_of[i] = as_json(value) end
+    list[#list + 1] = { path = path, required = rule.required, min = rule.min and as_json(rule.min),
+      max = rule.max and as_json(rule.max), match = rule.match, one_of = one_of,
+      default = rule.default ~= nil and as_json(rule.default) or nil, checked = rule.check ~= nil }
+  end
+  return list
+end
+
 -- nil: Micro's form.
 local function describe_json(json)
   if not (json and next(json)) then return nil end
@@ -106,6 +126,7 @@ local function describe_method(method, total, json)
     http = method.http,
     json = json,
     empty = method.empty or 0,
+    constraints = list_constraints(method.rules),
   }
 end
 

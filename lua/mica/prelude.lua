@@ -20,9 +20,9 @@ local loading = {} -- names of the service's modules that are being loaded, in o
 
 -- What authors may require of the library; the other files are its own affair.
 local PUBLIC = {
-  ["mica.origin"] = true,
-  ["mica.client"] = true, ["mica.context"] = true, ["mica.crypto"] = true, ["mica.errors"] = true, ["mica.id"] = true,
-  ["mica.json"] = true, ["mica.log"] = true, ["mica.metrics"] = true, ["mica.proto"] = true, ["mica.routes"] = true,
+  ["mica.client"] = true, ["mica.context"] = true, ["mica.contract"] = true, ["mica.crypto"] = true,
+  ["mica.errors"] = true, ["mica.id"] = true, ["mica.json"] = true, ["mica.log"] = true, ["mica.metrics"] = true,
+  ["mica.origin"] = true, ["mica.proto"] = true, ["mica.reserved"] = true, ["mica.routes"] = true,
   ["mica.suggest"] = true, ["mica.time"] = true, ["mica.units"] = true, ["mica.web"] = true,
 }
 

@@ -9,7 +9,8 @@ local routes = {}
 
 ---@class mica.routes.Options
 ---@field door "api" | "proxy"
----@field compile fun(service: table): table[]   the routes (mica.core.v1.Route) of one version of a service
+---@field compile fun(service: table, newest: boolean): table[]   the routes (mica.core.v1.Route) of one version of a service;
+--- newest: it answers calls that name no version
 ---@field place? fun(route: table): string   of routes with a template: equal for two that answer the same requests
 ---@field owner? fun(route: table): string?   of such a route: the path of another service that it must not take
 ---@field installed? fun(services: table[])   called when routes are in use: the versions that answer calls which name none,
@@ -81,8 +82,8 @@ function routes.follow(options)
   end
 
   -- Which origins may read its answers is said once for all routes of a service; what its namespace allows can join here.
-  local function compile(service)
-    local list = options.compile(service)
+  local function compile(service, newest)
+    local list = options.compile(service, newest)
     for _, route in ipairs(list) do route.cors = service.cors end
     return list
   end
@@ -93,10 +94,10 @@ function routes.follow(options)
     for _, service in mica.sorted(versions) do
       if not first or service.order > first.order then first = service end
     end
-    add(all, taken, compile(first))
+    add(all, taken, compile(first, true))
     for _, service in mica.sorted(versions) do
       if service ~= first then
-        for _, route in ipairs(compile(service)) do
+        for _, route in ipairs(compile(service, false)) do
           route.by_version = true
           table.insert(all, route)
         end

@@ -68,4 +68,15 @@ function paths.owner(route)
   return (route.template:gsub("[^/]+", normal))
 end
 
+--- The path that is shown to people: the shortest, but never without the endpoint's name ("/foo-bar/call", "/foo/bar/baz").
+---@param service string
+---@param endpoint string
+---@return string? nil: Micro's rules have none for it
+function paths.canonical(service, endpoint)
+  local found, prefix = paths.of(service, endpoint)
+  local path = found[2] or found[1]
+  local parts = select(2, service:gsub("[^.]+", ""))
+  return path and prefix .. path:match("^" .. ("/[^/]+"):rep(parts) .. "(.*)$")
+end
+
 return paths

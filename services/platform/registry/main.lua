@@ -7,6 +7,7 @@ local mica = require "mica"
 local origin = require "mica.origin"
 local outside = require "outside"
 local records = require "records"
+local reserved = require "mica.reserved"
 local suggest = require "mica.suggest"
 local errors, time = mica.errors, mica.time
 local PLATFORM = records.PLATFORM
@@ -43,6 +44,9 @@ end
 local function check_service(ctx, service)
   if service.namespace ~= PLATFORM and records.versions_of(PLATFORM, service.name) then
     error(errors.invalid_fields { ["service.name"] = "is the name of one of the platform's own services" })
+  end
+  if reserved[service.name] then
+    error(errors.invalid_fields { ["service.name"] = "is reserved: the gateway itself answers /" .. service.name })
   end
   if not service.name:match "^[a-z][a-z0-9.-]*$" or #service.name > 100 then
     error(errors.invalid_fields { ["service.name"] = "letters a-z, digits, '-' and '.', beginning with a letter" })

@@ -14,6 +14,7 @@ local jobs = require "jobs"
 local records = require "records"
 local page_origin = require "mica.origin"
 local report = require "report"
+local reserved = require "mica.reserved"
 local errors, log, time = mica.errors, mica.log, mica.time
 
 local DRAIN = 60
@@ -34,6 +35,9 @@ local function check_name(name)
   end
   if platform_names[name] then
     error(errors.invalid_argument("%q is the name of one of the platform's own services: choose another", name))
+  end
+  if reserved[name] then
+    error(errors.invalid_argument("%q is no name for a service: the gateway itself answers /%s", name, name))
   end
 end
 
