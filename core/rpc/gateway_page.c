@@ -157,7 +157,9 @@ void gateway_refuse(struct request *r, int http, int status, const char *format,
                               .id = gateway_id(id, r->route),
                               .detail = {text, n < (int)sizeof text ? (size_t)n : sizeof text - 1}};
     struct call *c = NULL;
-    if (r->stream->content_length != 0 && r->stream->content_length <= REFUSED_BODY)
+    // What would have become a tunnel has no body, and no end either.
+    bool tunnel = r->stream->upgrade.n > 0 || str_is(r->stream->method, "CONNECT");
+    if (!tunnel && r->stream->content_length != 0 && r->stream->content_length <= REFUSED_BODY)
         c = call_new_bare(r, &REFUSED_FORM, loop_now(r->at->loop) + REFUSED_TIME);
     if (c != NULL) {
         struct buf body = {0};

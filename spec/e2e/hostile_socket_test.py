@@ -82,12 +82,12 @@ class Attacks(harness.Case):
 
     @unittest.skipIf(SANITIZER, "sanitizers keep memory that was freed")
     def test_memory(self):
-        attack(self.server, "socket-tiny", 0.3, 100)
+        attack(self.server, "socket-tiny", 0.2, 100)
         for i, name in enumerate(("socket-endless", "socket-tiny", "socket-deaf", "socket-crumbs", "socket-pings-deaf",
                                   "socket-after-close")):
             with self.subTest(attack=name), concurrent.futures.ThreadPoolExecutor(1) as pool:
                 before = most = self.server.memory()
-                running = pool.submit(attack, self.server, name, 0.4, 120 + i)
+                running = pool.submit(attack, self.server, name, 0.3, 120 + i)
                 while not running.done():
                     most = max(most, self.server.memory())
                     time.sleep(0.01)

@@ -240,7 +240,7 @@ class Http2(harness.Case):
                                              ("websocket", [("sec-websocket-version", "13"), ("origin", "https://evil.example")],
                                               "403")):
                 sid = connection.connect(protocol, "/flow/echo", fields)
-                self.assertTrue(connection.until(lambda s=sid: connection.streams[s].headers is not None))
+                self.assertTrue(connection.until(lambda s=sid: connection.streams[s].headers is not None, 5 * SLOW))
                 self.assertEqual(connection.streams[sid].header(":status"), status)
 
 
@@ -249,14 +249,14 @@ class BackPressure(harness.Case):
     services = [FLOW]
 
     def test_slow_service(self):
-        # 40 MB for a service that does not read for a second.
+        # 20 MB for a service that does not read for half a second.
         before, most = self.server.memory(), 0
         with raw_websocket.open(self.server.api, "/flow/sum") as socket:
             message = frame(TEXT, json.dumps({"text": "x" * 10000}))
 
             def send():
                 socket.send('{"text":"wait"}')
-                for _ in range(400):
+                for _ in range(200):
                     socket.raw(message * 10)
                 socket.send("")
 
@@ -265,7 +265,7 @@ class BackPressure(harness.Case):
             while sender.is_alive():
                 most = max(most, self.server.memory())
                 time.sleep(0.01)
-            self.assertEqual(socket.end()[0], ['{"count":"4001","bytes":"40000004"}'])
+            self.assertEqual(socket.end()[0], ['{"count":"2001","bytes":"20000004"}'])
         self.assertLess(most - before, 12 << 20)
 
     def test_slow_reader(self):
@@ -273,17 +273,17 @@ class BackPressure(harness.Case):
         with raw_websocket.open(self.server.api, "/flow/count") as socket_:
             socket_.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             socket_.send('{"to":20000,"size":10000}')
-            time.sleep(1)
+            time.sleep(0.6)
             self.assertLess(self.server.memory() - before, 8 << 20)
 
 
 class Heartbeats(harness.Case):
     services = [FLOW]
-    args = ["--heartbeat", "0.3s"]
+    args = ["--heartbeat", "0.2s"]
 
     def test_pings(self):
         with raw_websocket.open(self.server.api, "/flow/echo") as socket:
-            for _ in range(3):
+            for _ in range(2):
                 got = socket.receive()
                 self.assertEqual(got.opcode, PING)
                 socket.raw(frame(PONG, got.data))

@@ -106,7 +106,7 @@ class Events(harness.Case):
         self.assert_error(answer, 403, "flow.Flow.Fail", "not today")
 
     def test_heartbeats(self):
-        source = EventSource(self.server, "/flow/greet?wait=1.7").run()
+        source = EventSource(self.server, "/flow/greet?wait=1.5").run()
         self.assertEqual(source.events[0][:2], ("message", {"number": "0", "text": "hello", "data": ""}))
         self.assertGreaterEqual(source.lines.count(":"), 2)
 
@@ -199,14 +199,14 @@ class Lines(harness.Case):
 
     @unittest.skipIf(SANITIZER, "sanitizers keep memory that was freed")
     def test_slow_service(self):
-        # 40 MB for a service that does not read for a second: the client waits, the server keeps little.
+        # 20 MB for a service that does not read for half a second: the client waits, the server keeps little.
         line = b'{"text":"' + b"x" * 10000 + b'"}\n'
         before, most = self.server.memory(), 0
         host, port = self.server.api.split(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=20)
 
         def send():
-            body = (line for _ in range(4000))
+            body = (line for _ in range(2000))
             connection.request("POST", "/flow/sum", body=iter([b'{"text":"wait"}\n', *body]), headers=LINES, encode_chunked=True)
 
         sender = threading.Thread(target=send)
@@ -214,7 +214,7 @@ class Lines(harness.Case):
         while sender.is_alive():
             most = max(most, self.server.memory())
             time.sleep(0.01)
-        self.assertEqual(json.loads(connection.getresponse().read()), {"count": "4001", "bytes": str(4 + 4000 * 10000)})
+        self.assertEqual(json.loads(connection.getresponse().read()), {"count": "2001", "bytes": str(4 + 2000 * 10000)})
         self.assertLess(most - before, 12 << 20)
 
     @unittest.skipIf(SANITIZER, "sanitizers keep memory that was freed")
@@ -225,7 +225,7 @@ class Lines(harness.Case):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.sendall(b"GET /flow/count?to=20000&size=10000 HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
             connection.recv(10)
-            time.sleep(1)
+            time.sleep(0.6)
             self.assertLess(self.server.memory() - before, 8 << 20)
 
 

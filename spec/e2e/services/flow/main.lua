@@ -12,11 +12,11 @@ function Flow.Echo(_, stream)
   end
 end
 
--- A first note "wait" takes a second before the rest is read; "forget" answers at once.
+-- A first note "wait" takes half a second before the rest is read; "forget" answers at once.
 function Flow.Sum(_, stream)
   local count, bytes = 0, 0
   for note in stream:messages() do
-    if note.text == "wait" then mica.sleep(1) end
+    if note.text == "wait" then mica.sleep(0.5) end
     if note.text == "forget" then break end
     count, bytes = count + 1, bytes + #note.text + #note.data
   end
