@@ -16,7 +16,7 @@ struct server_limits {    // all are given; times in seconds
     unsigned compress;    // bytes of an answer; 0: never
     double idle, age, age_grace, ping_interval, ping_timeout; // see struct door, as the next ones
     double head, body;
-    double heartbeat;                                         // see rpc_heartbeat
+    double heartbeat; // see rpc_heartbeat
 };
 
 struct server_options {

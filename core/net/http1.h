@@ -29,8 +29,8 @@ struct http1 {
     size_t backlog_at;  // of them: parsed already
 
     // The line check (see http1.c).
-    size_t head_bytes; // of the head so far
-    size_t line_bytes; // of the line so far
+    size_t head_bytes;    // of the head so far
+    size_t line_bytes;    // of the line so far
     unsigned blank_lines; // before the request
     bool first_line;
     char last; // the byte before

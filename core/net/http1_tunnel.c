@@ -7,7 +7,6 @@
 // body); what came behind it belongs to the tunnel.
 #include "net/http1.h"
 
-
 // Is a word in a list such as "keep-alive, Upgrade"? Without regard to case.
 static bool list_has(struct str list, const char *lower) {
     size_t at = 0;

@@ -73,8 +73,8 @@ struct rpc_loop { // what rpc keeps for a loop; loop->user
     struct call *packed_first, *packed_last; // grpc_packed.c's, as the next ones: calls that wait
     struct loop_task packed_task;
     bool packed_posted;
-    int64_t warned_at;                           // log lines about refusals: one a second
-    unsigned warnings;                           // not written since
+    int64_t warned_at; // log lines about refusals: one a second
+    unsigned warnings; // not written since
 };
 
 struct rpc_door { // a door's `user`
@@ -95,7 +95,7 @@ struct rpc_server {
     struct access_log *access; // NULL: none is kept
     rpc_ready ready;           // for /health/ready; NULL: always
     void *ready_user;
-    pthread_mutex_t lock;      // of `dials`
+    pthread_mutex_t lock; // of `dials`
     struct dial *dials;
     atomic_uint next_dial;
 };
@@ -149,15 +149,16 @@ struct call {
     size_t param_count;
     int refusal;        // gateway_page.c: the HTTP status of a refused request
     int refusal_status; // and what it counts as
-    struct buf body;      // of a request over HTTP; where it streams, what the service has no room for yet
+    struct buf
+        body; // of a request over HTTP; where it streams, what the service has no room for yet
     struct buf texts;     // gateway_parts.c: the parts of a form, until it is a message
     struct blob *leading; // metadata that waits for the head of the answer (gateway)
     struct blob *message; // the one message of a unary gRPC request
     struct intake intake; // of who sends many messages
     size_t unpacked;      // grpc_packed.c's, as the next ones: bytes that its message unfolded to
     struct call *packed_next, *packed_prev;
-    bool packed_waits; // in the list of its loop
-    uint32_t uncredited;  // bytes of ITEMs that the service has had no credit for yet
+    bool packed_waits;   // in the list of its loop
+    uint32_t uncredited; // bytes of ITEMs that the service has had no credit for yet
     // gRPC-Web: of a request that is text, and how the answer goes (enum grpc_web).
     struct grpc_web_text text;
     uint8_t web;

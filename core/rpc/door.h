@@ -37,7 +37,8 @@ void rpc_server_delete(struct rpc_server *s); // after the loops have stopped
 const struct http_events *rpc_events(void);   // for both doors
 void rpc_limit_messages(struct rpc_server *s,
                         size_t max); // before the first call; bytes of one message in
-void rpc_log_access(struct rpc_server *s, struct access_log *log); // before the doors accept; NULL: none
+void rpc_log_access(struct rpc_server *s,
+                    struct access_log *log); // before the doors accept; NULL: none
 // How long a stream to a browser (server-sent events, WebSocket) may be silent before it shows that it lives; nanoseconds,
 // 0: for ever. Before the doors accept.
 void rpc_heartbeat(struct rpc_server *s, int64_t period);
