@@ -50,11 +50,11 @@ enum msg_compress {
 
 // Where a caller's bytes come from and how an answer should look.
 struct msg_form {
-    uint8_t encoding;  // enum msg_encoding, of the body
-    bool json_camel;   // for JSON answers: ProtoJSON's names
-    bool json_compact; // for JSON answers: defaults omitted
+    uint8_t encoding;       // enum msg_encoding, of the body
+    bool json_camel;        // for JSON answers: ProtoJSON's names
+    bool json_compact;      // for JSON answers: defaults omitted
     bool json_int64_number; // for JSON answers: 64-bit integers as numbers
-    bool wire_in;           // REQUEST, ITEM of a caller: its own bodies are PROTO, whatever the answers are
+    bool wire_in; // REQUEST, ITEM of a caller: its own bodies are PROTO, whatever the answers are
 };
 
 // What all messages of a call, and of the calls made on its behalf, have in common. Immutable once shared.

@@ -204,8 +204,7 @@ static bool gather_head(struct multipart *m, struct str *bytes) {
 
 // Goes on with a match that has begun. True: the delimiter is there; else `data` is what was none of it after all.
 static bool go_on(struct multipart *m, struct str *bytes) {
-    while (bytes->n > 0 && m->matched < m->delimiter_n &&
-           bytes->p[0] == m->delimiter[m->matched]) {
+    while (bytes->n > 0 && m->matched < m->delimiter_n && bytes->p[0] == m->delimiter[m->matched]) {
         advance(bytes, 1);
         m->matched++;
     }
@@ -258,14 +257,16 @@ static enum multipart_event read_after(struct multipart *m, char c) {
     static const char WRONG[] = "the boundary stands within a line";
     switch (m->state) {
     case LINE:
-        if (c == '-' && !m->quiet_end) m->state = LINE_DASH;
-        else if (c == '\r') m->state = LINE_CR;
-        else if (c == ' ' || c == '\t') m->quiet_end = true;
-        else return fail(m, WRONG);
+        if (c == '-' && !m->quiet_end)
+            m->state = LINE_DASH;
+        else if (c == '\r')
+            m->state = LINE_CR;
+        else if (c == ' ' || c == '\t')
+            m->quiet_end = true;
+        else
+            return fail(m, WRONG);
         return MULTIPART_MORE;
-    case LINE_DASH:
-        m->state = AFTER;
-        return c == '-' ? MULTIPART_MORE : fail(m, WRONG);
+    case LINE_DASH: m->state = AFTER; return c == '-' ? MULTIPART_MORE : fail(m, WRONG);
     default:
         m->state = HEAD;
         m->head.n = 0;
@@ -296,8 +297,10 @@ enum multipart_event multipart_next(struct multipart *m, struct str *bytes) {
             advance(bytes, 1);
             break;
         case HEAD:
-            if (gather_head(m, bytes)) event = begin_part(m);
-            else if (m->head.n > HEAD_MAX) event = fail(m, "the headers of a part are over 8 KB");
+            if (gather_head(m, bytes))
+                event = begin_part(m);
+            else if (m->head.n > HEAD_MAX)
+                event = fail(m, "the headers of a part are over 8 KB");
             break;
         case CONTENT: event = content(m, bytes); break;
         default: event = MULTIPART_ERROR; break;

@@ -26,9 +26,9 @@ struct multipart {
     char delimiter[4 + MULTIPART_BOUNDARY_MAX]; // "\r\n--" and the boundary
     size_t delimiter_n;
     int state;
-    size_t matched;    // bytes of the delimiter that stand at the end of what was read
-    size_t not_data;   // of these, how many are no content of the part (the line end before it)
-    size_t skipped;    // bytes before the first part and behind the last one
+    size_t matched;  // bytes of the delimiter that stand at the end of what was read
+    size_t not_data; // of these, how many are no content of the part (the line end before it)
+    size_t skipped;  // bytes before the first part and behind the last one
     unsigned parts;
     bool quiet_end;    // a line of the delimiter is read: spaces so far
     struct buf head;   // the headers of the part

@@ -104,8 +104,8 @@ static int malformed(struct merge *m) {
     unsigned line, column;
     if (m->scratch.failed) return form_no_memory(m->f);
     json_position(&m->lex, m->lex.offset, &line, &column);
-    return err_set(m->f->err, STATUS_INVALID_ARGUMENT,
-                   "malformed JSON, line %u, column %u: %s", line, column, m->lex.error);
+    return err_set(m->f->err, STATUS_INVALID_ARGUMENT, "malformed JSON, line %u, column %u: %s",
+                   line, column, m->lex.error);
 }
 
 // The value of the body whose first token was read, as it is.
@@ -149,8 +149,8 @@ static int merge_member(struct merge *m, uint32_t at, bool *written) {
     json_put_string(m->out, m->lex.text);
     buf_append_byte(m->out, ':');
     enum json_token first = json_next(&m->lex);
-    bool absent = first == JSON_NULL && !(field != NULL && field->message != NULL &&
-                                          field->message->wkt == PB_WKT_VALUE);
+    bool absent = first == JSON_NULL &&
+                  !(field != NULL && field->message != NULL && field->message->wkt == PB_WKT_VALUE);
     if (absent && child != FORM_NONE) { // as if it were not there
         m->out->n = before;
         return 0;

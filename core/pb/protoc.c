@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "pb/google_protos.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -61,7 +62,8 @@ struct job {
 };
 
 static int open_google(struct job *job) {
-    for (size_t i = 0; GOOGLE_PROTOS[i].name != NULL && i < MAX_GOOGLE; i++) {
+    for (size_t i = 0; GOOGLE_PROTOS[i].name != NULL; i++) {
+        assert(i < MAX_GOOGLE);
         const struct google_proto *g = &GOOGLE_PROTOS[i];
         int low = memfd_create("google", MFD_CLOEXEC);
         int fd = low < 0 ? -1 : fcntl(low, F_DUPFD_CLOEXEC, FIRST_OWN);

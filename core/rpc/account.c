@@ -45,6 +45,7 @@ void door_refresh(struct door_view *view) {
     if (route_slot_view(view->slot, &view->table) == before) return;
     spaces_clear(view);
     view->last_route.route = NULL;
+    view->last_http.route = NULL;
 }
 
 static struct blob *account_with_issuer(const struct blob *loopback, struct str ns) {

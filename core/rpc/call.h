@@ -41,11 +41,12 @@ struct space {
 struct door_view {
     const char *name;
     struct route_slot *slot;
-    struct route_table *table;    // held; see route_slot_view
-    struct map spaces;            // namespace -> struct space *, made from `table`
-    struct space *last_space;     // the one that was asked for last, of `spaces`
-    struct route_memo last_route; // of `table`
-    uint32_t unrouted;            // the series of calls that no route answers
+    struct route_table *table;        // held; see route_slot_view
+    struct map spaces;                // namespace -> struct space *, made from `table`
+    struct space *last_space;         // the one that was asked for last, of `spaces`
+    struct route_memo last_route;     // of `table`
+    struct route_http_memo last_http; // the same of requests over HTTP
+    uint32_t unrouted;                // the series of calls that no route answers
 };
 
 struct peer_entry {
@@ -147,10 +148,9 @@ struct call {
     bool mapped;                // gateway_map.c: the (first) message is not just the body
     struct route_param *params; // and the variables of its path, owned; NULL: none
     size_t param_count;
-    int refusal;        // gateway_page.c: the HTTP status of a refused request
-    int refusal_status; // and what it counts as
-    struct buf
-        body; // of a request over HTTP; where it streams, what the service has no room for yet
+    int refusal;          // gateway_page.c: the HTTP status of a refused request
+    int refusal_status;   // what it counts as; gateway_web.c: what an answer under way does
+    struct buf body;      // of a request over HTTP; raw HTTP: see gateway_web.c
     struct buf texts;     // gateway_parts.c: the parts of a form, until it is a message
     struct blob *leading; // metadata that waits for the head of the answer (gateway)
     struct blob *message; // the one message of a unary gRPC request

@@ -97,6 +97,15 @@ static void refuse_unrouted(struct request *r, const struct route_query *q) {
     buf_free(&allow);
 }
 
+// An endpoint that is found by method and path alone, as most are.
+static void remember(struct request *r) {
+    const struct route_table *table = r->view->table;
+    bool plain = r->route->kind == ROUTE_ENDPOINT && r->param_count == 0 &&
+                 r->head.version.n == 0 && !table->hosts;
+    if (plain)
+        route_remember_http(&r->view->last_http, r->route, r->ns, r->stream->method, r->path);
+}
+
 // Of the path that was normalized last.
 static struct route_query query_of(const struct request *r, struct str method) {
     return (struct route_query){.ns = r->ns,
@@ -122,6 +131,13 @@ const struct route *gateway_look(struct request *r, struct str method) {
 // Fills r->route and r->params. False: the request is answered.
 static bool find_route(struct request *r) {
     struct rpc_loop *at = r->at;
+    r->params = at->params;
+    if (r->head.version.n == 0)
+        r->route = route_recall_http(&r->view->last_http, r->ns, r->stream->method, r->path);
+    if (r->route != NULL) {
+        cors_answer(r);
+        return true;
+    }
     if (!head_namespace_valid(r->ns)) {
         gateway_refuse(r, 400, STATUS_INVALID_ARGUMENT,
                        "the namespace must match [a-z0-9][a-z0-9-]{0,62}");
@@ -137,12 +153,12 @@ static bool find_route(struct request *r) {
         return false;
     }
     struct route_query q = query_of(r, r->stream->method);
-    r->params = at->params;
     r->route = route_match(r->view->table, &q, at->params, &r->param_count);
     if (r->route == NULL) {
         refuse_unrouted(r, &q);
         return false;
     }
+    remember(r);
     cors_answer(r);
     return true;
 }

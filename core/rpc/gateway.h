@@ -67,7 +67,8 @@ bool gateway_map_begin(struct call *c, const struct request *r);
 // The message of a request whose body is here. NULL: the call has failed.
 struct blob *gateway_map(struct call *c);
 struct str gateway_query(const struct call *c); // what follows the first "?"
-int gateway_map_head(struct pb_form *f, const struct call *c, bool path); // adds the values of the path, or of the query
+int gateway_map_head(struct pb_form *f, const struct call *c,
+                     bool path); // adds the values of the path, or of the query
 
 // ---- gateway_answer.c
 // How the answers to a request are printed: as the service says, then as `accept` does.
@@ -78,7 +79,8 @@ bool gateway_answer_empty(const struct call *c, const struct blob *body);
 // ---- gateway_parts.c
 // Adds the parts of a whole body to a form.
 int gateway_parts_add(struct pb_form *f, struct call *c, struct str body, struct err *err);
-void gateway_parts_begin(struct call *c); // of an endpoint that its caller streams to: sends the REQUEST
+void gateway_parts_begin(
+    struct call *c); // of an endpoint that its caller streams to: sends the REQUEST
 void gateway_parts_data(struct call *c, struct str bytes);
 void gateway_parts_end(struct call *c);
 

@@ -95,8 +95,8 @@ static int map_wire(const struct call *c, struct str body, bool whole, struct bu
 
 // ---- JSON
 
-static int map_body(struct call *c, struct pb_form *f, struct str body, bool whole,
-                    struct buf *out, struct err *err) {
+static int map_body(struct call *c, struct pb_form *f, struct str body, bool whole, struct buf *out,
+                    struct err *err) {
     const struct pb_field *field = whole ? NULL : c->route->body;
     struct str under = field == NULL ? str_of("") : field->name;
     if (!whole && field == NULL && body.n > 0)
@@ -120,8 +120,7 @@ static int map_body(struct call *c, struct pb_form *f, struct str body, bool who
     return rc < 0 ? rc : pb_form_write(f, under, body, out);
 }
 
-static int map_json(struct call *c, struct str body, bool whole, struct buf *out,
-                    struct err *err) {
+static int map_json(struct call *c, struct str body, bool whole, struct buf *out, struct err *err) {
     struct pb_form *f = pb_form_new(c->route->method->input, err);
     if (f == NULL) return err_set(err, STATUS_RESOURCE_EXHAUSTED, "no memory for the request");
     int rc = add_params(f, c);

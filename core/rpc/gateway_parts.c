@@ -47,7 +47,8 @@ static int no_memory(struct err *err) {
 
 static int malformed(const struct multipart *m, struct err *err) {
     return err_set(err, STATUS_INVALID_ARGUMENT, "%s",
-                   m->error != NULL ? m->error : "the form is cut off: its last boundary is missing");
+                   m->error != NULL ? m->error
+                                    : "the form is cut off: its last boundary is missing");
 }
 
 static int start(struct multipart *m, const struct call *c, struct err *err) {
@@ -56,8 +57,9 @@ static int start(struct multipart *m, const struct call *c, struct err *err) {
     size_t n = 0;
     if (!http_header_get(c->stream->headers, c->stream->header_count, "content-type", &type) ||
         !multipart_boundary(type, boundary, &n))
-        return err_set(err, STATUS_INVALID_ARGUMENT,
-                       "content-type multipart/form-data wants a boundary, of at most 70 characters");
+        return err_set(
+            err, STATUS_INVALID_ARGUMENT,
+            "content-type multipart/form-data wants a boundary, of at most 70 characters");
     multipart_create(m, (struct str){boundary, n});
     return 0;
 }
@@ -238,12 +240,12 @@ static int begin_part(struct call *c, struct blob **message, struct err *err) {
     p->text.n = 0;
     p->depth = find_file(c->route->method->input, p->reader.name, p->path);
     if (p->depth == 0 && p->reader.has_filename)
-        return err_set(err, STATUS_INVALID_ARGUMENT,
-                       "%.*s: %.*s has no such field for a file: it is one of bytes, or a message with a "
-                       "field \"data\" of bytes",
-                       (int)(p->reader.name.n < 200 ? p->reader.name.n : 200), p->reader.name.p,
-                       (int)c->route->method->input->full_name.n,
-                       c->route->method->input->full_name.p);
+        return err_set(
+            err, STATUS_INVALID_ARGUMENT,
+            "%.*s: %.*s has no such field for a file: it is one of bytes, or a message with a "
+            "field \"data\" of bytes",
+            (int)(p->reader.name.n < 200 ? p->reader.name.n : 200), p->reader.name.p,
+            (int)c->route->method->input->full_name.n, c->route->method->input->full_name.p);
     if (p->depth == 0) return 0;
     bool first = p->form != NULL;
     int rc = first ? put_first(c, &out, err) : 0;

@@ -48,12 +48,21 @@ static bool send_body(struct call *c, const struct web_answer *a, struct blob *b
     return true;
 }
 
+// What an answer with this status counts as: the code that it stands for, where there is one.
+static int counted(int http) {
+    if (http < 400) return STATUS_OK;
+    for (int code = STATUS_OK + 1; code <= STATUS_UNAUTHENTICATED; code++) {
+        if (status_http(code) == http) return code;
+    }
+    return http < 500 ? STATUS_INVALID_ARGUMENT : STATUS_UNKNOWN;
+}
+
 static bool send_whole(struct call *c, const struct blob *leading, const struct message *m) {
     struct web_answer a;
     struct headers *h = &c->at->out;
-    if (!web_answer_read(leading, blob_str(m->body).n, &a) ||
-        !headers_begin(h, leading, m->metadata, NULL))
-        return false;
+    bool read = web_answer_read(leading, blob_str(m->body).n, &a);
+    call_answered(c, read ? counted(a.status) : STATUS_INTERNAL);
+    if (!read || !headers_begin(h, leading, m->metadata, NULL)) return false;
     bool empty = a.status == 204 || a.status == 304;
     if (!empty) headers_add_number(h, "content-length", length_of(&a, m->body));
     web_answer_headers(h, leading, true);
@@ -70,6 +79,7 @@ static void on_headers(struct call *c, struct message *m) {
     loop_timer_clear(c->at->loop, &c->timer);
     bool sent = web_answer_read(m->metadata, 0, &a) && headers_begin(h, m->metadata, NULL, NULL);
     if (sent) {
+        c->refusal_status = counted(a.status);
         web_answer_headers(h, m->metadata, false);
         sent = http_respond(c->stream, a.status, h->items, h->n, false) == 0;
     }
@@ -86,6 +96,7 @@ static void on_item(struct call *c, struct message *m) {
 
 static bool send_end(struct call *c, const struct message *m) {
     struct headers *h = &c->at->out;
+    call_answered(c, c->refusal_status);
     if (m->metadata == NULL) return http_finish(c->stream, NULL, 0) == 0;
     if (!headers_begin(h, NULL, m->metadata, NULL)) return false;
     headers_add_metadata(h, m->metadata);
@@ -97,7 +108,6 @@ static void on_response(struct call *c, struct message *m) {
         end_error(c, m->status, m->fault, m, false);
         return;
     }
-    call_answered(c, STATUS_OK);
     if (!(c->headed ? send_end(c, m) : send_whole(c, m->leading, m)))
         http_reset(c->stream, HTTP2_INTERNAL_ERROR);
 }

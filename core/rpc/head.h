@@ -7,10 +7,10 @@
 
 struct head {
     struct str content_type;
-    struct str ns;          // mica-namespace, else micro-namespace; empty when neither is there
-    struct str version;     // mica-version: of the service; empty: whichever
-    struct str timeout;     // grpc-timeout
-    struct str encoding;    // grpc-encoding
+    struct str ns;       // mica-namespace, else micro-namespace; empty when neither is there
+    struct str version;  // mica-version: of the service; empty: whichever
+    struct str timeout;  // grpc-timeout
+    struct str encoding; // grpc-encoding
     struct str accept;
     struct str traceparent; // W3C Trace Context
     uint8_t chain;          // mica-chain: how many calls deep

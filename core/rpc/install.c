@@ -144,6 +144,7 @@ static int put_template(struct install *in, const RouteProto *r, struct route *r
             return -STATUS_RESOURCE_EXHAUSTED;
         }
     }
+    in->table->hosts = in->table->hosts || route->host.n > 0;
     return route_tree_add(tree, t, route);
 }
 

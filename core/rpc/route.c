@@ -94,6 +94,31 @@ const struct route *route_find_again(struct route_memo *memo, const struct route
     return route;
 }
 
+static bool same(const char *p, size_t n, struct str s) {
+    return n == s.n && memcmp(p, s.p, n) == 0;
+}
+
+const struct route *route_recall_http(const struct route_http_memo *memo, struct str ns,
+                                      struct str method, struct str path) {
+    const char *key = memo->key;
+    if (memo->route == NULL || !same(key, memo->ns_n, ns)) return NULL;
+    key += memo->ns_n;
+    if (!same(key, memo->method_n, method)) return NULL;
+    return same(key + memo->method_n, memo->path_n, path) ? memo->route : NULL;
+}
+
+void route_remember_http(struct route_http_memo *memo, const struct route *route, struct str ns,
+                         struct str method, struct str path) {
+    if (ns.n + method.n + path.n > sizeof memo->key) return;
+    memo->route = route;
+    memo->ns_n = ns.n;
+    memo->method_n = method.n;
+    memo->path_n = path.n;
+    memcpy(memo->key, ns.p, ns.n);
+    memcpy(memo->key + ns.n, method.p, method.n);
+    memcpy(memo->key + ns.n + method.n, path.p, path.n);
+}
+
 // ---- requests over HTTP
 
 bool route_method_usual(struct str method) {

@@ -87,9 +87,10 @@ struct route {
     struct str http_method; // "GET"; "*": every one
     struct str host;        // "": every one
     struct str verb;        // where the template has variables; of others it is part of the path
-    const struct pb_field *body, *response_body; // of an endpoint: the field that it is; NULL: see the next, and the whole
-    bool whole_body; // the body is the whole request; else, without `body`, there is none
-    bool empty;      // answers that hold nothing are 204
+    const struct pb_field *body,
+        *response_body;   // of an endpoint: the field that it is; NULL: see the next, and the whole
+    bool whole_body;      // the body is the whole request; else, without `body`, there is none
+    bool empty;           // answers that hold nothing are 204
     struct msg_form form; // how answers are printed as JSON
     const struct pb_field *event_id, *resume; // of server-sent events; NULL: none
     struct template_variable *variables;
@@ -106,6 +107,7 @@ struct route_table {
     struct map
         routes; // namespace, '\0', path (and '\0', version: see Route.by_version) -> struct route *
     struct map trees;   // namespace -> struct route_tree *: of templates
+    bool hosts;         // one of them is for a host only
     struct map origins; // every origin that one of the routes allows
     struct blob
         *loopback; // an encoded Account without issuer, or NULL: nobody is trusted by address
@@ -137,6 +139,17 @@ struct route_memo {
     size_t ns_n, path_n;
     char key[ROUTE_MEMO_MAX]; // namespace and path
 };
+// The same for requests over HTTP: what was found by method and path, as it came, without looking at anything else. NULL: another
+// request than the last one; route_remember_http notes it where it can be.
+struct route_http_memo {
+    const struct route *route; // NULL: nothing is remembered
+    size_t ns_n, method_n, path_n;
+    char key[ROUTE_MEMO_MAX];
+};
+const struct route *route_recall_http(const struct route_http_memo *memo, struct str ns,
+                                      struct str method, struct str path);
+void route_remember_http(struct route_http_memo *memo, const struct route *route, struct str ns,
+                         struct str method, struct str path);
 // As route_find_version, by the memo if it can be.
 const struct route *route_find_again(struct route_memo *memo, const struct route_table *t,
                                      struct str ns, struct str path, struct str version);

@@ -25,9 +25,10 @@ struct blob *transcode_to_json(const struct pb_pool *pool, const struct pb_messa
                                struct blob *take_wire, struct msg_form form, size_t max,
                                struct err *err) {
     struct buf out = {0};
-    struct pb_json_style style = {
-        .camel = form.json_camel, .no_defaults = form.json_compact,
-        .int64_number = form.json_int64_number, .max = max};
+    struct pb_json_style style = {.camel = form.json_camel,
+                                  .no_defaults = form.json_compact,
+                                  .int64_number = form.json_int64_number,
+                                  .max = max};
     int rc = pb_wire_to_json(pool, type, blob_str(take_wire), &style, &out, err);
     return finish(&out, rc, take_wire, err);
 }

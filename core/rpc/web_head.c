@@ -148,8 +148,8 @@ static bool sets_our_cookie(const struct metadata_pair *pair) {
 void web_answer_headers(struct headers *h, const struct blob *leading, bool own_length) {
     struct metadata_pair pair;
     for (size_t at = 0; metadata_next(leading, &at, &pair);) {
-        bool ours = pair.key.p[0] == ':' || of_connection(pair.key) || sets_our_cookie(&pair) ||
-                    (own_length && str_is(pair.key, "content-length"));
+        bool ours = str_starts(pair.key, ":") || of_connection(pair.key) ||
+                    sets_our_cookie(&pair) || (own_length && str_is(pair.key, "content-length"));
         if (!ours) headers_add_pair(h, pair.key, pair.value);
     }
 }

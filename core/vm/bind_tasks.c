@@ -300,7 +300,7 @@ static int metadata_keys(lua_State *L) {
     int n = 0;
     lua_newtable(L);
     while (metadata_next(r->context->metadata, &at, &pair)) {
-        if (pair.key.p[0] == ':') continue; // the platform's own
+        if (str_starts(pair.key, ":")) continue; // the platform's own
         int place = n + 1;
         bool known = false;
         bind_push_str(L, pair.key);

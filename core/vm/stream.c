@@ -199,7 +199,8 @@ static void expect(struct stream *s, struct task *t, struct message *take) {
     s->compressed = take->compress == MSG_COMPRESS_YES;
     t->wait.route = route_hold(s->route);
     if (s->method != NULL) t->wait.type = s->client ? s->method->output : s->method->input;
-    t->wait.json = s->client ? s->method == NULL : s->request->form.encoding == MSG_JSON && !s->request->form.wire_in;
+    t->wait.json = s->client ? s->method == NULL
+                             : s->request->form.encoding == MSG_JSON && !s->request->form.wire_in;
 }
 
 static size_t weight(const struct message *m) {

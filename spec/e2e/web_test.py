@@ -17,6 +17,7 @@ import subprocess
 import time
 
 import harness
+from certificates import Authority
 from harness import EXAMPLES, SERVICES, SLOW, curl
 
 LONG = int(os.environ.get("MICA_WEB_BYTES", 64 << 20))
@@ -176,6 +177,12 @@ class Answers(Raw):
         for path in "/kettle", "/teapot":  # a handler and an endpoint
             teapot = self.get(path)
             self.assertEqual((teapot.status, teapot.json["code"]), (418, 418), path)
+
+    def test_statuses_are_counted(self):
+        self.get("/fails"), self.get("/headers"), self.get("/generated/5")
+        page = self.server.http("GET", "/metrics").body.decode()
+        for endpoint, code in ("GET /fails", "NOT_FOUND"), ("GET /headers", "INVALID_ARGUMENT"), ("GET /generated/{n}", "OK"):
+            self.assertIn(f'service="raw",endpoint="{endpoint}",code="{code}"', page)
 
     def test_line_breaks_do_not_get_into_headers(self):
         for value in "a%0D%0Aset-cookie:%20x=1", "a%0Ab", "a%0Db", "a%00b", "a%7F":
@@ -378,6 +385,20 @@ class Files(Raw):
             else:
                 self.assertIn(status, (200, 400, 404), path)
                 self.assertFalse(status == 200 and b"template" not in received, path)
+
+
+class OverTls(harness.Case):
+    @classmethod
+    def setUpClass(cls):
+        authority = Authority()
+        own = authority.issue("/CN=server")
+        cls.server = harness.Server([SERVICES / "raw"], ["--tls-cert", own.cert, "--tls-key", own.key],
+                                    ca=authority.cert).start()
+
+    def test_scheme_and_cookies(self):
+        self.assertEqual(self.server.http("GET", "/raw/all").json["scheme"], "https")
+        self.assertRegex(self.server.http("GET", "/raw/redirect").headers["set-cookie"],
+                         "two=2; Path=/raw; Secure; SameSite=Lax")
 
 
 class Deployed(harness.Case):

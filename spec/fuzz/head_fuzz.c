@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The headers of a call: lines "name:value". They are read as a request's and as an answer's; grpc-timeout, traceparent and metadata that
-// are accepted can be written and read again.
+// are accepted can be written and read again. Of raw HTTP: no secret reaches a service or is set by one, and no piece of an answer
+// lies outside of its body.
 #include "fuzz.h"
 
 #include "msg/metadata.h"
 #include "rpc/head.h"
 #include "rpc/headers.h"
+#include "rpc/web_head.h"
 
 #define LINES_MOST 40
 
@@ -76,6 +78,56 @@ static void answers(const struct http_header *headers, size_t count) {
     msg_fault_delete(fault);
 }
 
+// Does a list of cookies hold one of ours?
+static bool has_our_cookie(struct str value) {
+    for (size_t at = 0; at < value.n;) {
+        while (at < value.n && (value.p[at] == ' ' || value.p[at] == '\t' || value.p[at] == ';'))
+            at++;
+        size_t end = at;
+        while (end < value.n && value.p[end] != ';' && value.p[end] != '=' && value.p[end] != ' ')
+            end++;
+        if (web_cookie_is_ours((struct str){value.p + at, end - at})) return true;
+        const char *next = memchr(value.p + at, ';', value.n - at);
+        at = next == NULL ? value.n : (size_t)(next - value.p);
+    }
+    return false;
+}
+
+static void raw_requests(const struct http_header *headers, size_t count) {
+    struct web_line line = {.handler = str_of("GET /"), .host = str_of("h")};
+    struct blob *head = web_request_head(&line, headers, count);
+    must(head != NULL);
+    struct metadata_pair pair;
+    for (size_t at = 0; metadata_next(head, &at, &pair);) {
+        must(!str_is(pair.key, "authorization") && !str_is(pair.key, "connection"));
+        if (str_is(pair.key, "cookie")) must(!has_our_cookie(pair.value));
+    }
+    blob_drop(head);
+}
+
+static void raw_answers(const struct http_header *headers, size_t count) {
+    static struct web_answer a; // not on the stack: it is long
+    struct buf pairs = {0};
+    for (size_t i = 0; i < count; i++) metadata_add(&pairs, headers[i].name, headers[i].value);
+    struct blob *leading = buf_take(&pairs);
+    struct headers out = {.n = 0};
+    if (web_answer_read(leading, 1000, &a)) {
+        must(a.status >= 200 && a.status <= 599 && a.piece_count <= WEB_PIECES_MAX);
+        for (size_t i = 0; i < a.piece_count; i++) must(a.pieces[i].from + a.pieces[i].n <= 1000);
+    }
+    must(headers_begin(&out, leading, NULL, NULL));
+    web_answer_headers(&out, leading, true);
+    for (size_t i = 0; i < out.n; i++) {
+        must(!str_is(out.items[i].name, "content-length") &&
+             !str_is(out.items[i].name, "connection"));
+        if (str_is(out.items[i].name, "set-cookie"))
+            must(!has_our_cookie(out.items[i].value) ||
+                 memchr(out.items[i].value.p, ';', out.items[i].value.n) != NULL);
+    }
+    headers_free(&out);
+    blob_drop(leading);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct input in = {data, size};
     struct str text = input_rest(&in);
@@ -91,6 +143,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     traces(head.traceparent);
     metadata(headers, count);
     answers(headers, count);
+    raw_requests(headers, count);
+    raw_answers(headers, count);
     free(copy);
     return 0;
 }

@@ -170,6 +170,7 @@ def head():
     yield b"content-type:application/grpc+proto;x=1\ngrpc-timeout:5S\nmica-namespace:shop\nmica-version:v2\nx-a:1\nx-a:2\nx-b-bin:AQI,AQ==\nauthorization:Bearer x"
     yield b"traceparent:00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\ngrpc-timeout:99999999H\nmicro-namespace:a"
     yield b"grpc-status:13\ngrpc-message:a%20b%ff%\ngrpc-status-details-bin:CA0\nmica-error-id:a.b"
+    yield b"cookie:a=1; mica-token=x; __Host-micro-y=z;b=2\nset-cookie:mica-a=1\n:status:206\nconnection:close\ncontent-length:5"
     yield b"grpc-timeout:1n\ntraceparent:01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00-x\norigin:http://a\nsec-fetch-site:same-origin"
     yield b"grpc-status:99999999999\ngrpc-message:\nx-bin:!\n-bin:AA\nx:\x80\x01"
 

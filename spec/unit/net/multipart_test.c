@@ -78,13 +78,15 @@ static void test_parts(void **state) {
     check("--XX\r\n" DISPOSITION "\"a\"\r\n\r\nhello\r\n--XX--\r\n", "a[hello]$");
     check("--XX\r\n" DISPOSITION "a\r\n\r\n\r\n--XX--", "a[]$");
     check("--XX\r\n" DISPOSITION "a\r\n\r\n--XX--", "a[]$"); // no line for an empty content
-    check("--XX\r\n" DISPOSITION "\"a\"\r\n\r\none\r\n--XX\r\n" DISPOSITION
-          "\"b\"; filename=\"x y.png\"\r\nContent-Type: image/png\r\n\r\ntwo\r\nlines\r\n--XX--\r\n",
-          "a[one]b(x y.png;image/png)[two\r\nlines]$");
+    check(
+        "--XX\r\n" DISPOSITION "\"a\"\r\n\r\none\r\n--XX\r\n" DISPOSITION
+        "\"b\"; filename=\"x y.png\"\r\nContent-Type: image/png\r\n\r\ntwo\r\nlines\r\n--XX--\r\n",
+        "a[one]b(x y.png;image/png)[two\r\nlines]$");
     check("preamble\r\nof lines\r\n--XX\r\n" DISPOSITION "a\r\n\r\n1\r\n--XX--epilogue\r\n--XX\r\n",
           "a[1]$");
     check("--XX \t\r\n" DISPOSITION "a\r\n\r\n1\r\n--XX--", "a[1]$"); // spaces behind a boundary
-    check("--XX\r\ncontent-type: text/plain; charset=utf-8\r\nX-Other: y\r\ncontent-disposition:form-data"
+    check("--XX\r\ncontent-type: text/plain; charset=utf-8\r\nX-Other: "
+          "y\r\ncontent-disposition:form-data"
           ";name=a\r\n\r\n1\r\n--XX--",
           "a(-;text/plain; charset=utf-8)[1]$");
     check("--XX\r\n" DISPOSITION "\"a\"; filename=\"\"\r\n\r\n\r\n--XX--", "a(;)[]$");
@@ -104,7 +106,8 @@ static void test_names(void **state) {
     (void)state;
     check("--XX\r\n" DISPOSITION "\"a\\\"b\\\\c%22d%0D%0ae%41\"\r\n\r\n1\r\n--XX--",
           "a\"b\\c\"d\r\ne%41[1]$");
-    check("--XX\r\n" DISPOSITION "\"a\"; filename=\"C:\\dir;x=\\\"y\\\".txt\"; x\r\n\r\n1\r\n--XX--",
+    check("--XX\r\n" DISPOSITION
+          "\"a\"; filename=\"C:\\dir;x=\\\"y\\\".txt\"; x\r\n\r\n1\r\n--XX--",
           "a(C:\\dir;x=\"y\".txt;)[1]$");
     check("--XX\r\nContent-Disposition: FORM-DATA; FileName=f; NAME=\xC3\xA4\r\n\r\n1\r\n--XX--",
           "\xC3\xA4(f;)[1]$");
@@ -115,7 +118,8 @@ static void test_faults(void **state) {
     check("--XX\r\n\r\n1\r\n--XX--", "!a part has no name");
     check("--XX\r\n" DISPOSITION "\"\"\r\n\r\n1\r\n--XX--", "!a part has no name");
     check("--XX\r\n" DISPOSITION "\xFF\r\n\r\n1", "!the name of a part is not valid UTF-8");
-    check("--XX\r\n" DISPOSITION "a; filename=\xFF\r\n\r\n", "!the name of a part is not valid UTF-8");
+    check("--XX\r\n" DISPOSITION "a; filename=\xFF\r\n\r\n",
+          "!the name of a part is not valid UTF-8");
     check("--XX\r\n" DISPOSITION "\"a\r\n\r\n1\r\n--XX--", "!the headers of a part are malformed");
     check("--XX\r\nContent-Disposition: attachment; name=a\r\n\r\n",
           "!the headers of a part are malformed");
@@ -125,7 +129,8 @@ static void test_faults(void **state) {
     check("--XX\r\r", "!the boundary stands within a line");
     check("--XX-\r\n", "!the boundary stands within a line");
     check("--XX --\r\n", "!the boundary stands within a line");
-    check("--XX\r\n" DISPOSITION "a\r\n\r\n1\r\n--XXX\r\n", "a[1]!the boundary stands within a line");
+    check("--XX\r\n" DISPOSITION "a\r\n\r\n1\r\n--XXy\r\n",
+          "a[1]!the boundary stands within a line");
     check("--XX\r\n" DISPOSITION "a\r\n\r\ncut off\r\n--X", "a[cut off");
     check("", "");
 }

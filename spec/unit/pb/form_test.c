@@ -45,11 +45,13 @@ static void test_ranks(void **state) {
           "{\"name\":\"p\"}");
     check("codec3.Tree", (struct values){.form = "name=f", .query = "name=q&next.name=q"},
           "{\"name\":\"f\",\"next\":{\"name\":\"q\"}}");
-    check("codec3.Tree", (struct values){.path = "next.name=p", .body = "{\"next\":{\"name\":\"b\"}}"},
+    check("codec3.Tree",
+          (struct values){.path = "next.name=p", .body = "{\"next\":{\"name\":\"b\"}}"},
           "{\"next\":{\"name\":\"p\"}}");
     check("codec3.Lists", (struct values){.form = "int32s=1&int32s=2", .query = "int32s=3"},
           "{\"int32s\":[1,2]}");
-    check("codec3.Lists", (struct values){.form = "messages[0].a_bool", .query = "messages[0].a_string=x"},
+    check("codec3.Lists",
+          (struct values){.form = "messages[0].a_bool", .query = "messages[0].a_string=x"},
           "{\"messages\":[{\"a_bool\":true}]}");
     check("codec3.Maps", (struct values){.form = "by_string.a=1", .query = "by_string.b=2"},
           "{\"by_string\":{\"a\":\"1\"}}");
@@ -61,18 +63,21 @@ static void test_body(void **state) {
           "{\"name\":\"b\",\"children\":[{ }]}");
     check("codec3.Tree", (struct values){.path = "name=p", .body = "{}"}, "{\"name\":\"p\"}");
     check("codec3.Tree",
-          (struct values){.path = "next.name=p", .query = "next.next.name=q&name=q",
+          (struct values){.path = "next.name=p",
+                          .query = "next.next.name=q&name=q",
                           .body = "{\"name\":\"b\",\"next\":{\"next\":{\"children\":[]}}}"},
           "{\"name\":\"b\",\"next\":{\"next\":{\"children\":[],\"name\":\"q\"},\"name\":\"p\"}}");
     check("codec3.Tree", (struct values){.query = "next.name=q", .body = "{\"next\":null}"},
           "{\"next\":{\"name\":\"q\"}}");
     check("codec3.Known", (struct values){.query = "value=q", .body = "{\"value\":null}"},
           "{\"value\":null}");
-    check("codec3.Scalars", (struct values){.query = "an_int32=1&renamed=q", .body = "{\"anInt32\":2}"},
+    check("codec3.Scalars",
+          (struct values){.query = "an_int32=1&renamed=q", .body = "{\"anInt32\":2}"},
           "{\"anInt32\":2,\"renamed\":\"q\"}");
     check("codec3.Lists", (struct values){.query = "int32s=1", .body = "{\"int32s\":[2]}"},
           "{\"int32s\":[2]}");
-    check("codec3.Scalars", (struct values){.query = "a_bool", .body = "{\"a_string\":\"\\u00e9\\\"\"}"},
+    check("codec3.Scalars",
+          (struct values){.query = "a_bool", .body = "{\"a_string\":\"\\u00e9\\\"\"}"},
           "{\"a_string\":\"\\u00e9\\\"\",\"a_bool\":true}");
 }
 
@@ -82,14 +87,17 @@ static void test_oneofs(void **state) {
           "{\"phone\":\"5\",\"left\":1}");
     check("codec3.Choice", (struct values){.query = "email=q", .body = "{\"phone\":null}"},
           "{\"phone\":null,\"email\":\"q\"}");
-    check("codec3.Choice", (struct values){.query = "email=q", .under = "tree", .body = "{\"name\":\"b\"}"},
+    check("codec3.Choice",
+          (struct values){.query = "email=q", .under = "tree", .body = "{\"name\":\"b\"}"},
           "{\"tree\":{\"name\":\"b\"}}");
 }
 
 static void test_a_field_as_body(void **state) {
     (void)state;
-    check("codec3.Tree", (struct values){.under = "next", .body = "{\"name\":\"b\"}", .query = "next.name=q&name=q"},
-          "{\"next\":{\"name\":\"b\"},\"name\":\"q\"}");
+    check(
+        "codec3.Tree",
+        (struct values){.under = "next", .body = "{\"name\":\"b\"}", .query = "next.name=q&name=q"},
+        "{\"next\":{\"name\":\"b\"},\"name\":\"q\"}");
     check("codec3.Tree", (struct values){.under = "next", .form = "name=f", .path = "next.name=p"},
           "{\"next\":{\"name\":\"p\"}}");
     check("codec3.Tree", (struct values){.under = "children", .body = "[{}]", .path = "name=p"},
@@ -106,9 +114,9 @@ static void test_faults(void **state) {
     check("codec3.Tree", (struct values){.path = "name=p", .body = "{\"name\":\"b\""},
           "malformed JSON, line 1, column 12: the text ends too early");
     check("codec3.Tree", (struct values){.path = "name=p", .body = "{} {}"},
-          "malformed JSON, line 1, column 4: unexpected text after the value");
+          "malformed JSON, line 1, column 4: something follows the value");
     check("codec3.Tree", (struct values){.under = "next", .body = "{},\"name\":\"smuggled\""},
-          "malformed JSON, line 1, column 3: unexpected text after the value");
+          "malformed JSON, line 1, column 3: something follows the value");
     check("codec3.Tree", (struct values){.path = "name=p", .body = "\"x\""},
           "codec3.Tree: expected an object, got a string");
     check("codec3.Tree", (struct values){.form = "name=a&name=b"}, "name: is set twice");
@@ -123,8 +131,10 @@ static void test_twice_in_the_body(void **state) {
     const struct pb_message *m = fixture_type("codec3.Tree");
     struct pb_form *f = pb_form_new(m, &err);
     assert_int_equal(pb_form_add(f, FORM_PATH, str_of("next.name"), FORM_TEXT, str_of("p")), 0);
-    assert_int_equal(pb_form_write(f, str_of(""), str_of("{\"next\":{},\"next\":{\"name\":\"b\"}}"), &json), 0);
-    assert_int_equal(pb_json_to_wire(fixture_pool, m, buf_str(&json), &wire, &err), -STATUS_INVALID_ARGUMENT);
+    assert_int_equal(
+        pb_form_write(f, str_of(""), str_of("{\"next\":{},\"next\":{\"name\":\"b\"}}"), &json), 0);
+    assert_int_equal(pb_json_to_wire(fixture_pool, m, buf_str(&json), &wire, &err),
+                     -STATUS_INVALID_ARGUMENT);
     assert_string_equal(err.text, "next: is set twice");
     pb_form_delete(f);
     buf_free(&json);
@@ -148,7 +158,8 @@ static void file(const char *type, const char *name, const char *more, const cha
 static void test_files(void **state) {
     (void)state;
     file("codec3.Scalars", "some_bytes", NULL, "{\"some_bytes\":\"/3g=\"}");
-    file("codec3.Scalars", "a_string", NULL, "a_string: is no text in UTF-8: a field of bytes would take it");
+    file("codec3.Scalars", "a_string", NULL,
+         "a_string: is no text in UTF-8: a field of bytes would take it");
     file("codec3.Scalars", "some_bytes", "some_bytes", "some_bytes: is set twice");
     file("codec3.Lists", "bytes_list", "bytes_list", "{\"bytes_list\":[\"/3g=\",\"/3g=\"]}");
     file("codec3.Known", "bytes_value", NULL, "{\"bytes_value\":\"/3g=\"}");
@@ -162,12 +173,16 @@ static void test_json_values(void **state) {
     struct err err = {0};
     struct buf json = {0};
     struct pb_form *f = pb_form_new(fixture_type("codec3.Lists"), &err);
-    assert_int_equal(pb_form_add(f, FORM_BODY, str_of("messages"), FORM_JSON, str_of("{\"a_bool\":true}")), 0);
+    assert_int_equal(
+        pb_form_add(f, FORM_BODY, str_of("messages"), FORM_JSON, str_of("{\"a_bool\":true}")), 0);
     assert_int_equal(pb_form_add(f, FORM_BODY, str_of("messages"), FORM_JSON, str_of("{}")), 0);
-    assert_int_equal(pb_form_add(f, FORM_BODY, str_of("strings"), FORM_JSON, str_of(" [\"a\"]")), 0);
+    assert_int_equal(pb_form_add(f, FORM_BODY, str_of("strings"), FORM_JSON, str_of(" [\"a\"]")),
+                     0);
     assert_int_equal(pb_form_write(f, str_of(""), str_of(""), &json), 0);
-    assert_string_equal(buf_cstr(&json), "{\"messages\":[{\"a_bool\":true},{}],\"strings\": [\"a\"]}");
-    assert_int_equal(pb_form_add(f, FORM_BODY, str_of("strings"), FORM_TEXT, str_of("b")), -STATUS_INVALID_ARGUMENT);
+    assert_string_equal(buf_cstr(&json),
+                        "{\"messages\":[{\"a_bool\":true},{}],\"strings\": [\"a\"]}");
+    assert_int_equal(pb_form_add(f, FORM_BODY, str_of("strings"), FORM_TEXT, str_of("b")),
+                     -STATUS_INVALID_ARGUMENT);
     assert_string_equal(err.text, "strings: is set twice");
     pb_form_delete(f);
     buf_free(&json);
@@ -175,14 +190,10 @@ static void test_json_values(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ranks),
-        cmocka_unit_test(test_body),
-        cmocka_unit_test(test_oneofs),
-        cmocka_unit_test(test_a_field_as_body),
-        cmocka_unit_test(test_faults),
-        cmocka_unit_test(test_twice_in_the_body),
-        cmocka_unit_test(test_files),
-        cmocka_unit_test(test_json_values),
+        cmocka_unit_test(test_ranks),  cmocka_unit_test(test_body),
+        cmocka_unit_test(test_oneofs), cmocka_unit_test(test_a_field_as_body),
+        cmocka_unit_test(test_faults), cmocka_unit_test(test_twice_in_the_body),
+        cmocka_unit_test(test_files),  cmocka_unit_test(test_json_values),
     };
     return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);
 }

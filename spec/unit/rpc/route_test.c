@@ -299,6 +299,28 @@ static void test_templates(void **state) {
     route_table_drop(table);
 }
 
+static void test_http_memo(void **state) {
+    (void)state;
+    struct route a = {.generation = 1}, b = {.generation = 2};
+    struct route_http_memo memo = {.route = NULL};
+    struct str ns = str_of("mica"), get = str_of("GET"), path = str_of("/a");
+    assert_null(route_recall_http(&memo, ns, get, path));
+    route_remember_http(&memo, &a, ns, get, path);
+    assert_ptr_equal(route_recall_http(&memo, ns, get, path), &a);
+    assert_null(route_recall_http(&memo, ns, str_of("PUT"), path));
+    assert_null(route_recall_http(&memo, str_of("acme"), get, path));
+    assert_null(route_recall_http(&memo, ns, get, str_of("/b")));
+    assert_null(route_recall_http(&memo, ns, get, str_of("/a/")));
+    assert_null(route_recall_http(&memo, str_of("micaG"), str_of("ET"), path));
+    char longest[ROUTE_MEMO_MAX];
+    memset(longest, 'x', sizeof longest);
+    route_remember_http(&memo, &b, ns, get, (struct str){longest, sizeof longest - 6});
+    assert_ptr_equal(route_recall_http(&memo, ns, get, path), &a); // it does not fit
+    route_remember_http(&memo, &b, ns, get, (struct str){longest, sizeof longest - 7});
+    assert_ptr_equal(route_recall_http(&memo, ns, get, (struct str){longest, sizeof longest - 7}), &b);
+    assert_null(route_recall_http(&memo, ns, get, path));
+}
+
 static void test_faulty_templates(void **state) {
     (void)state;
     char missing[200];
@@ -366,6 +388,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_all_or_nothing, set_up_each, tear_down_each),
         cmocka_unit_test_setup_teardown(test_said_twice, set_up_each, tear_down_each),
         cmocka_unit_test_setup_teardown(test_templates, set_up_each, tear_down_each),
+        cmocka_unit_test(test_http_memo),
         cmocka_unit_test_setup_teardown(test_faulty_templates, set_up_each, tear_down_each),
         cmocka_unit_test_setup_teardown(test_a_view_keeps_its_table, set_up_each, tear_down_each),
         cmocka_unit_test_setup_teardown(test_threads, set_up_each, tear_down_each),

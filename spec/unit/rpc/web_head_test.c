@@ -157,6 +157,13 @@ static void test_answers(void **state) {
     assert_false(read_piece(11, 0, 16, &a));
     assert_false(read_piece(2, UINT64_MAX, 16, &a));
     assert_false(read_piece(0, 1, 15, &a));
+    const struct http_header empty = {{"", 0}, {"", 0}}; // found by the fuzzer
+    static struct headers h;
+    struct blob *m = leading(&empty, 1);
+    assert_true(headers_begin(&h, m, NULL, NULL));
+    web_answer_headers(&h, m, true);
+    headers_free(&h);
+    blob_drop(m);
 }
 
 int main(void) {
