@@ -92,7 +92,9 @@ void session_tell_head(struct stream *st) {
     struct http_session *h = st->s.session;
     size_t at = 0;
     enum encoding which = ENCODING_NONE;
-    if (h->server && h->limits.decode) which = read_encoding(st, &at);
+    // A tunnel's bytes are no content, whatever its request says.
+    bool content = st->s.upgrade.n == 0;
+    if (h->server && h->limits.decode && content) which = read_encoding(st, &at);
     st->s.foreign_encoding = which == ENCODING_UNKNOWN;
     if (which != ENCODING_NONE && which != ENCODING_UNKNOWN) begin(st, which, at);
     h->events->head(&st->s);

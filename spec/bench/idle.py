@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Resident memory of many idle connections: HTTP/2 and HTTP/1.1, each of which has made one call; WebSockets that have said nothing yet;
-WebSockets in a conversation, whose service waits for the next word. Ten thousand of each, on a server of their own."""
+"""Resident memory of ten thousand idle connections of a kind, on a server of their own: HTTP/2 at the proxy and HTTP/1.1 at the api
+door, each of which has made one call; WebSockets that have said nothing yet, and WebSockets in a conversation, whose service
+waits for the next word. A kind is a function that makes such a connection, and what it is held to."""
 
 import http.client
 import os
 import pathlib
-import re
 import resource
 import subprocess
 import sys
@@ -20,60 +20,61 @@ import raw_http2  # noqa: E402
 import raw_websocket  # noqa: E402
 
 CONNECTIONS = 10_000
-INSTANCES = 11  # one works on 1,000 requests at a time
+INSTANCES = CONNECTIONS // 1000 + 1  # one works on 1,000 requests at a time
+
+
+def check(answer, expected):
+    if answer != expected:
+        sys.exit(f"bench: the answer is {answer!r}")
 
 
 def http2(mica):
     connection = raw_http2.connect(f"127.0.0.1:{mica.port}")
     [message] = connection.call(CALL, b"\n\x03Ada").messages
-    if message.body != GREETING:
-        sys.exit(f"bench: the answer is {message.body!r}")
-    return connection.close
+    check(message.body, GREETING)
+    return connection
+
+
+def http1(mica):
+    connection = http.client.HTTPConnection("127.0.0.1", mica.api)
+    connection.request("POST", "/helloworld", b'{"name":"Ada"}')
+    check(connection.getresponse().read(), b'{"message":"Hello Ada"}')
+    return connection
 
 
 def open_socket(mica):
-    return raw_websocket.open(re.search(r"api=http://(\S+)", mica.line).group(1), "/helloworld/pingPong")
+    return raw_websocket.open(f"127.0.0.1:{mica.api}", "/helloworld/pingPong")
 
 
 def silent(mica):
-    return open_socket(mica).socket.close
+    return open_socket(mica).socket
 
 
 def talking(mica):
     socket = open_socket(mica)
     socket.send('{"stroke":1}')
-    got = socket.receive()
-    if got.data != b'{"stroke":"1"}':
-        sys.exit(f"bench: the answer is {got}")
-    return socket.socket.close
+    check(socket.receive().data, b'{"stroke":"1"}')
+    return socket.socket
 
 
-def http1(mica):
-    connection = http.client.HTTPConnection(re.search(r"api=http://(\S+)", mica.line).group(1))
-    connection.request("POST", "/helloworld", b'{"name":"Ada"}')
-    answer = connection.getresponse().read()
-    if answer != b'{"message":"Hello Ada"}':
-        sys.exit(f"bench: the answer is {answer!r}")
-    return connection.close
+KINDS = {"http2": (http2, "HTTP/2 connections", 220), "http1": (http1, "HTTP/1.1 connections", 60),
+         "ws": (silent, "WebSockets that have said nothing", 150), "ws-talking": (talking, "WebSockets in a conversation", 150)}
 
 
-KINDS = {"http2": ("HTTP/2 connections", http2, 220), "http1": ("HTTP/1.1 connections", http1, 60),
-         "ws": ("WebSockets that have said nothing", silent, 150), "ws-talking": ("WebSockets in a conversation", talking, 150)}
-
-
-def measure(what, connect, most):
+def measure(kind):
+    connect, name, aim = KINDS[kind]
     limit = ["--max-connections", str(CONNECTIONS + 100), "--heartbeat", "0"]
     with peers.mica("mica", limit) as mica:
-        subprocess.run([MICA, "run", str(ROOT / "examples/helloworld"), "--instances", str(INSTANCES if connect is talking else 1)],
+        subprocess.run([MICA, "run", str(ROOT / "examples/helloworld"), "--instances", str(INSTANCES if kind == "ws-talking" else 1)],
                        env={**os.environ, "MICA_ADDRESS": f"127.0.0.1:{mica.port}"}, check=True, stdout=subprocess.DEVNULL)
         before = peers.resident(mica.process.pid)
-        close = [connect(mica) for _ in range(CONNECTIONS)]
+        open_ones = [connect(mica) for _ in range(CONNECTIONS)]
         time.sleep(1)
         after = peers.resident(mica.process.pid)
-        print(f"{CONNECTIONS:,} idle {what}: {after:.0f} MB resident, {before:.0f} MB before them, "
-              f"{(after - before) * 1024 / CONNECTIONS:.1f} KB each (aim: under {most} MB)", flush=True)
-        for each in close:
-            each()
+        print(f"{CONNECTIONS:,} idle {name}: {after:.0f} MB resident, {before:.0f} MB before them, "
+              f"{(after - before) * 1024 / CONNECTIONS:.1f} KB each (aim: under {aim} MB)", flush=True)
+        for connection in open_ones:
+            connection.close()
 
 
 def run(args):
@@ -84,4 +85,4 @@ def run(args):
     for kind in args.kinds or KINDS:
         if kind not in KINDS:
             sys.exit(f"bench: no kind {kind!r}; kinds are: {' '.join(KINDS)}")
-        measure(*KINDS[kind])
+        measure(kind)

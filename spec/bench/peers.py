@@ -56,7 +56,8 @@ class Peer:
             if not match:
                 sys.exit(f"bench: {self.name} did not start: {line!r}")
             self.port = int(match.group(1))
-            self.line = line
+            api = re.search(r"api=https?://127\.0\.0\.1:(\d+)", line)
+            self.api = int(api.group(1)) if api else None
         self.start_seconds = time.monotonic() - began
         return self
 

@@ -153,6 +153,13 @@ class Conversations(harness.Case):
         with raw_websocket.open(self.server.api, "/helloworld/call", first=frame(TEXT, '{"name":"Ada"}')) as socket:
             self.assertEqual(socket.end()[0], ['{"message":"Hello Ada"}'])
 
+    def test_encodings_mean_nothing(self):
+        # What comes is frames, whatever the handshake says about content.
+        for encoding in ("gzip", "br", "unknown"):
+            with self.open("/flow/sum", Content_Encoding=encoding, Accept_Encoding="gzip, br") as socket:
+                socket.raw(frame(TEXT, json.dumps({"text": "x" * 100_000})) + frame(TEXT))
+                self.assertEqual(json.loads(socket.end()[0][0])["bytes"], "100000")
+
     def test_too_long(self):
         for head in (frame(TEXT, b"x", length=4 * 1024 * 1024 + 1), frame(BINARY, b"x", length=1 << 62)):
             with self.open("/flow/echo") as socket:

@@ -257,7 +257,7 @@ def wrong_doors():
     check("json at the proxy", curl("-d", "{}", address=PROXY, path="/echo.Echo/Say")[1], 415)
     check("get at the proxy", curl(address=PROXY, path="/health")[1], 415)
     h2 = "--http2-prior-knowledge"
-    check("grpc-web", curl(h2, "-X", "POST", "-H", "content-type: application/grpc-web", address=PROXY)[1], 415)
+    check("no grpc", curl(h2, "-X", "POST", "-H", "content-type: application/grpcish", address=PROXY)[1], 415)
     check("grpc by get", curl(h2, "-X", "GET", *grpc_type, address=PROXY, path="/echo.Echo/Say")[1], 405)
     check("grpc on http/1", curl(*grpc_type, "-d", "x", address=PROXY, path="/echo.Echo/Say")[1], 505)
 
