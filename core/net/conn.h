@@ -60,10 +60,15 @@ struct conn_tls { // NULL or without a context: no TLS. All of it is borrowed du
 typedef struct http_session *(*conn_client)(const struct http_events *events,
                                             const struct http_limits *limits, void *user);
 typedef void (*conn_done)(struct loop *loop, void *user, struct conn *conn, const struct err *err);
+struct conn_side { // what the session is made of
+    conn_client make;
+    const struct http_events *events;
+    const struct http_limits *limits; // NULL: HTTP_LIMITS
+    int64_t timeout;                  // of connecting, nanoseconds
+};
+// `user` is the session's and that of `done`.
 void conn_connect(struct loop *loop, const char *address, const struct conn_tls *tls,
-                  conn_client make, const struct http_events *events,
-                  const struct http_limits *limits, int64_t timeout, void *session_user,
-                  conn_done done, void *user);
+                  const struct conn_side *side, conn_done done, void *user);
 
 struct conn *conn_of(struct http_session *h); // the connection that carries a session
 struct http_session *conn_session(struct conn *c);

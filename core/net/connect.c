@@ -24,7 +24,6 @@ struct connecting {
     conn_client make;
     const struct http_events *events;
     struct http_limits limits;
-    void *session_user;
     conn_done done;
     void *user;
     struct tls_context *tls; // NULL: plain
@@ -67,7 +66,7 @@ static struct connecting *let_go(struct conn *c) {
 
 // The connection stands. False: there is no memory for its session.
 static bool carry(struct connecting *w, struct conn *c) {
-    struct http_session *h = w->make(w->events, &w->limits, w->session_user);
+    struct http_session *h = w->make(w->events, &w->limits, w->user);
     if (h == NULL) return false;
     conn_carry(c, h);
     tell(w, c);
@@ -174,9 +173,7 @@ static int begin(struct connecting *w, int64_t timeout) {
 }
 
 void conn_connect(struct loop *loop, const char *address, const struct conn_tls *tls,
-                  conn_client make, const struct http_events *events,
-                  const struct http_limits *limits, int64_t timeout, void *session_user,
-                  conn_done done, void *user) {
+                  const struct conn_side *side, conn_done done, void *user) {
     struct connecting *w = calloc(1, sizeof *w);
     if (w == NULL) {
         // Nothing to remember the caller by: the one case where it is told at once.
@@ -186,10 +183,9 @@ void conn_connect(struct loop *loop, const char *address, const struct conn_tls 
         return;
     }
     w->loop = loop;
-    w->make = make;
-    w->events = events;
-    w->limits = limits == NULL ? HTTP_LIMITS : *limits;
-    w->session_user = session_user;
+    w->make = side->make;
+    w->events = side->events;
+    w->limits = side->limits == NULL ? HTTP_LIMITS : *side->limits;
     w->done = done;
     w->user = user;
     if (tls != NULL) w->tls = tls_context_hold(tls->context);
@@ -198,7 +194,7 @@ void conn_connect(struct loop *loop, const char *address, const struct conn_tls 
         snprintf(w->host, sizeof w->host, "%s", tls->host);
     }
     snprintf(w->address, sizeof w->address, "%s", address);
-    if (begin(w, timeout) < 0) {
+    if (begin(w, side->timeout) < 0) {
         w->task.run = run_fail;
         loop_post(loop, &w->task);
     }

@@ -185,8 +185,8 @@ static void connect_now(struct dial *d, struct dial_peer *p) {
     port_hold(&d->port);
     struct conn_tls tls = d->tls.conn;
     if (tls.host == NULL || tls.host[0] == '\0') tls.host = p->peer.name->host;
-    conn_connect(d->loop, p->peer.address, &tls, http2_client_new, &DIAL_EVENTS, &HTTP_LIMITS,
-                 CONNECT_TIMEOUT, dc, on_connected, dc);
+    const struct conn_side side = {http2_client_new, &DIAL_EVENTS, NULL, CONNECT_TIMEOUT};
+    conn_connect(d->loop, p->peer.address, &tls, &side, on_connected, dc);
 }
 
 void pool_changed(struct http_session *session) {

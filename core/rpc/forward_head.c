@@ -261,7 +261,6 @@ void forward_answer_headers(struct forward_headers *h, int status, const struct 
         struct str name = in[i].name;
         bool length = str_is(name, "content-length") && status >= 200 && status != 204;
         if ((hop_by_hop(name) && !length) || str_is(name, "mica-request-id")) continue; // ours
-        if (str_starts(name, "access-control-")) continue; // the place decides (cors.c)
         if (!connection || !named_by_connection(name, in, count)) add(h, name, in[i].value);
     }
 }

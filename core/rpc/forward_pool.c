@@ -167,8 +167,8 @@ static void connect_peer(struct forward_pool *p, struct forward_peer *peer) {
     peer_choice(&peer->peer)->calls++;
     peer_renew(&peer->peer);
     struct conn_tls tls = {p->forward->tls, peer->peer.name->host};
-    conn_connect(p->loop, peer->peer.address, &tls, http1_client_new, &FORWARD_EVENTS, NULL,
-                 CONNECT_TIMEOUT, c, on_connected, c);
+    const struct conn_side side = {http1_client_new, &FORWARD_EVENTS, NULL, CONNECT_TIMEOUT};
+    conn_connect(p->loop, peer->peer.address, &tls, &side, on_connected, c);
 }
 
 static bool keeps(const struct forward_conn *c) {

@@ -558,8 +558,8 @@ static void client_done(struct loop *loop, void *user, struct conn *c, const str
 
 static void client_begin(struct loop *loop, struct loop_task *task) {
     (void)task;
-    conn_connect(loop, client.address, NULL, http2_client_new, &CLIENT, &HTTP_LIMITS,
-                 client.timeout, NULL, client_done, &client);
+    const struct conn_side side = {http2_client_new, &CLIENT, NULL, client.timeout};
+    conn_connect(loop, client.address, NULL, &side, client_done, &client);
     assert_int_equal(atomic_load(&client.failed), 0); // never from inside
 }
 

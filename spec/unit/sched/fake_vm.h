@@ -227,8 +227,10 @@ static void caller_end(struct caller *c) {
 
 static struct message *caller_message(struct caller *c, enum msg_kind kind, uint64_t call,
                                       const char *body) {
+    static const struct pb_method UNARY = {0};
     struct message *m = message_new(kind, call);
     m->reply = port_hold(&c->port);
+    if (kind == MSG_REQUEST) m->method = &UNARY;
     if (body != NULL) m->body = blob_new(body, strlen(body));
     return m;
 }
