@@ -81,8 +81,8 @@ static int build(struct pb_pool *pool, struct err *err) {
     b.scratch = desc_arena_new();
     rc = b.arena == NULL || b.scratch == NULL ? desc_no_memory(&b) : desc_build_names(&b);
     if (rc == 0) rc = desc_build_fields(&b);
-    if (rc == 0) rc = desc_mark_required(&b);
     if (rc == 0) rc = desc_check_known(&b);
+    if (rc == 0) rc = desc_mark_holders(&b);
     if (rc == 0) rc = desc_build_services(&b);
     map_free(&b.file_names);
     map_free(&b.service_names);

@@ -107,6 +107,7 @@ struct pb_message {
     bool is_map_entry;
     bool proto3;
     bool needs_check; // it has required fields, or holds a message that has them, at any depth
+    bool has_special; // it is or holds a map or a well-known type, at any depth
     enum pb_wkt wkt;
     struct str comment;
     size_t index; // place in the pool: VMs keep per-type tables by it

@@ -69,7 +69,7 @@ int desc_check_set(struct str set, struct err *err); // before the set is unpack
 int desc_build_names(struct desc_build *b);          // files, messages and enums with their names
 int desc_build_fields(struct desc_build *b);         // fields, oneofs, extensions
 int desc_build_services(struct desc_build *b);       // services and methods
-int desc_mark_required(struct desc_build *b);        // pb_message.needs_check
+int desc_mark_holders(struct desc_build *b);         // pb_message.needs_check, has_special
 int desc_check_known(struct desc_build *b); // map entries and well-known types have their shape
 // google.api.http of a method; and the lines of a file's methods, once all are there (desc_http.c).
 int desc_read_http(struct desc_build *b, struct pb_method *method,

@@ -264,21 +264,32 @@ int json_reader_map(struct json_reader *r, const struct json_place *at, const st
 
 // ---- the root
 
+void json_reader_free(struct json_reader *r) {
+    buf_free(&r->scratch);
+    buf_free(&r->bytes);
+    buf_free(&r->keys);
+    buf_free(&r->marks);
+}
+
+int json_reader_run(struct json_reader *r, const struct pb_pool *pool,
+                    const struct pb_message *type, struct str json, struct pb_sink *sink) {
+    *r = (struct json_reader){
+        .pool = pool, .root = type, .sink = sink, .ignore_unknown = r->ignore_unknown};
+    json_lex_init(&r->lex, json, &r->scratch);
+    int rc = json_reader_message(r, NULL, NULL, type, json_next(&r->lex));
+    if (rc == 0) {
+        enum json_token token = json_next(&r->lex);
+        if (token != JSON_END) rc = json_reader_expected(r, NULL, "the end", token);
+    }
+    return rc;
+}
+
 static int read_unordered(const struct pb_pool *pool, const struct pb_message *type,
                           struct str json, const struct pb_json_options *options,
                           struct pb_sink *sink) {
-    struct json_reader r = {.pool = pool, .root = type, .sink = sink};
-    r.ignore_unknown = options != NULL && options->ignore_unknown;
-    json_lex_init(&r.lex, json, &r.scratch);
-    int rc = json_reader_message(&r, NULL, NULL, type, json_next(&r.lex));
-    if (rc == 0) {
-        enum json_token token = json_next(&r.lex);
-        if (token != JSON_END) rc = json_reader_expected(&r, NULL, "the end", token);
-    }
-    buf_free(&r.scratch);
-    buf_free(&r.bytes);
-    buf_free(&r.keys);
-    buf_free(&r.marks);
+    struct json_reader r = {.ignore_unknown = options != NULL && options->ignore_unknown};
+    int rc = json_reader_run(&r, pool, type, json, sink);
+    json_reader_free(&r);
     return rc;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the parts of the JSON reader share: json_read.c (messages, lists, maps), json_read_scalar.c
-// (scalars and error texts) and json_read_wkt.c (well-known types). Nobody else includes it.
+// (scalars and error texts) and json_read_wkt.c (well-known types). lua_sink.c runs it; nobody else includes
+// it.
 #pragma once
 
 #include "pb/json_lex.h"
@@ -19,6 +20,12 @@ struct json_reader {
         marks; // a stack: for every open message, a bit a field and a bit a oneof that was set
     int depth; // messages open, entries of maps counted
 };
+
+// Reads a message, keeping what is in *r but `ignore_unknown`'s value; the sink is not ordered. A sink may leave it by a
+// longjmp when the type is not `has_special`: then *r holds all its memory. Free it afterwards in any case.
+int json_reader_run(struct json_reader *r, const struct pb_pool *pool,
+                    const struct pb_message *type, struct str json, struct pb_sink *sink);
+void json_reader_free(struct json_reader *r);
 
 // Where the reader is, for error texts: a chain on the C stack, innermost first. NULL is the root.
 struct json_place {

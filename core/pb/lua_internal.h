@@ -19,6 +19,7 @@ struct pb_lua {
     // freed when the next one begins.
     struct buf wire;
     struct pb_json_sink *json;
+    struct json_reader *reader;
 };
 
 // Addresses that serve as keys of the registry, and as the values null and unknown.

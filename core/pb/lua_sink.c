@@ -15,6 +15,9 @@
 // quadratic) and become strings at the end.
 #include "lua_internal.h"
 
+#include "base/pool.h"
+#include "json_reader.h"
+
 #include <assert.h>
 #include <stdio.h>
 
@@ -445,38 +448,62 @@ static const struct pb_sink_ops OPS = {
     .unknown = on_unknown,
 };
 
-int pb_lua_from_wire(struct pb_lua *p, lua_State *L, const struct pb_message *type,
-                     struct str bytes, struct err *err) {
-    struct lua_sink s;
+// Begins a sink on L's stack, where two values are kept for it.
+static void begin(struct lua_sink *s, struct pb_lua *p, lua_State *L, struct err *err) {
     int base = lua_gettop(L);
     luaL_checkstack(L, 20, "decoding");
     lua_push_types(p, L);
     lua_pushnil(L);
-    s.sink = (struct pb_sink){.ops = &OPS, .err = err};
-    s.p = p;
-    s.L = L;
-    s.types = base + 1;
-    s.pending = base + 2;
-    s.pending_count = s.depth = 0;
-    int rc = pb_read_wire(type, bytes, &s.sink);
+    s->sink = (struct pb_sink){.ops = &OPS, .err = err};
+    s->p = p;
+    s->L = L;
+    s->types = base + 1;
+    s->pending = base + 2;
+    s->pending_count = s->depth = 0;
+}
+
+// Leaves the message that was built, or nothing.
+static int finish(struct lua_sink *s, int rc) {
+    lua_State *L = s->L;
     if (rc < 0) {
-        lua_settop(L, base);
+        lua_settop(L, s->types - 1);
         return rc;
     }
-    assert(lua_gettop(L) == base + 3);
-    finish_unknown(&s);
-    lua_replace(L, base + 1);
-    lua_settop(L, base + 1);
+    assert(lua_gettop(L) == s->types + 2);
+    finish_unknown(s);
+    lua_replace(L, s->types);
+    lua_settop(L, s->types);
     return 0;
 }
 
-// The JSON reader keeps memory of its own, which a Lua memory error in the midst of it would leak;
-// so it writes the binary form, and that is decoded.
+int pb_lua_from_wire(struct pb_lua *p, lua_State *L, const struct pb_message *type,
+                     struct str bytes, struct err *err) {
+    struct lua_sink s;
+    begin(&s, p, L, err);
+    return finish(&s, pb_read_wire(type, bytes, &s.sink));
+}
+
+static int from_json_directly(struct pb_lua *p, lua_State *L, const struct pb_message *type,
+                              struct str json, struct err *err) {
+    struct lua_sink s;
+    p->reader = pool_take_zeroed(sizeof *p->reader);
+    if (p->reader == NULL) return err_set(err, STATUS_RESOURCE_EXHAUSTED, "out of memory");
+    begin(&s, p, L, err);
+    return finish(&s, json_reader_run(p->reader, p->pool, type, json, &s.sink));
+}
+
+// A Lua memory error in the midst of it leaks nothing: the reader's memory is the codec's. For maps and well-known types it needs
+// more than that; then it writes the binary form, and that is decoded.
 int pb_lua_from_json(struct pb_lua *p, lua_State *L, const struct pb_message *type, struct str json,
                      struct err *err) {
+    int rc;
     lua_release(p);
-    int rc = pb_json_to_wire(p->pool, type, json, &p->wire, err);
-    if (rc == 0) rc = pb_lua_from_wire(p, L, type, buf_str(&p->wire), err);
+    if (!type->has_special) {
+        rc = from_json_directly(p, L, type, json, err);
+    } else {
+        rc = pb_json_to_wire(p->pool, type, json, &p->wire, err);
+        if (rc == 0) rc = pb_lua_from_wire(p, L, type, buf_str(&p->wire), err);
+    }
     lua_release(p);
     return rc;
 }

@@ -12,6 +12,9 @@
 // that keeps the pool alive until the VM is closed, whenever the pb_lua itself is deleted.
 #include "lua_internal.h"
 
+#include "base/pool.h"
+#include "json_reader.h"
+
 #include <stdlib.h>
 
 enum kind { KIND_NIL = 1, KIND_TABLE = 2 }; // what reading an absent field gives
@@ -175,6 +178,10 @@ void lua_release(struct pb_lua *p) {
     buf_free(&p->wire);
     pb_json_sink_delete(p->json);
     p->json = NULL;
+    if (p->reader == NULL) return;
+    json_reader_free(p->reader);
+    pool_give_sized(p->reader, sizeof *p->reader);
+    p->reader = NULL;
 }
 
 void pb_lua_delete(struct pb_lua *p) {

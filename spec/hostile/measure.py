@@ -44,7 +44,7 @@ def answer(process):
 def measure(name, door, options):
     """One attack: a dict of what was seen."""
     with harness.Server([ROOT / "spec/hostile/target"], ["--io", str(options.io)]) as server:
-        before = answer(neighbour(server, door, options.seconds / 2))
+        before = answer(neighbour(server, door, min(2, options.seconds / 2)))
         memory = most = server.memory()
         logged, cpu = len(server.log().splitlines()), cpu_seconds(server)
         client = neighbour(server, door, options.seconds)
@@ -55,7 +55,7 @@ def measure(name, door, options):
             time.sleep(0.02)
         saw, during = answer(attacker), answer(client)
         cpu = cpu_seconds(server) - cpu
-        after = answer(neighbour(server, door, options.seconds / 2))
+        after = answer(neighbour(server, door, min(2, options.seconds / 2)))
         lines = server.log().splitlines()[logged:]
     return {"attack": name, "before": before["p99_us"], "during": during["p99_us"], "after": after["p99_us"],
             "p50": during["p50_us"], "failed": during["failed"], "grown": (most - memory) / 1e6, "cpu": cpu / options.seconds,
