@@ -112,6 +112,14 @@ const char *http_reason(int http_status) {
     return "Unknown";
 }
 
+enum status status_counted(int http_status) {
+    if (http_status < 400) return STATUS_OK;
+    for (int code = STATUS_INVALID_ARGUMENT; code < STATUS_COUNT; code++) {
+        if (STATUS[code].http == http_status) return (enum status)code;
+    }
+    return http_status < 500 ? STATUS_INVALID_ARGUMENT : STATUS_UNKNOWN;
+}
+
 enum status status_from_http(int http_status) {
     switch (http_status) {
     case 400: return STATUS_INTERNAL;

@@ -50,6 +50,9 @@ int status_from_name(const char *name);
 int status_http(int code);
 const char *http_reason(int http_status);
 
+// What an answer of plain HTTP counts as in metrics: OK below 400, else the first code that the gateway answers so.
+enum status status_counted(int http_status);
+
 // The gRPC status that an HTTP answer without grpc-status stands for
 // (https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md).
 enum status status_from_http(int http_status);

@@ -111,15 +111,6 @@ static void on_timer(struct loop *loop, struct loop_timer *timer) {
     }
 }
 
-// Which status a call counts as whose answer had this one.
-static int status_of_answer(int http) {
-    if (http < 400) return STATUS_OK;
-    for (int status = STATUS_INVALID_ARGUMENT; status <= STATUS_UNAUTHENTICATED; status++) {
-        if (status_http(status) == http) return status;
-    }
-    return http < 500 ? STATUS_FAILED_PRECONDITION : STATUS_UNKNOWN;
-}
-
 // ---- from the client
 
 static void send_body(struct forward_call *fc, struct str bytes) {
@@ -378,7 +369,7 @@ static void on_end(struct http_stream *s) {
     struct forward_headers h;
     forward_headers_begin(&h);
     forward_answer_headers(&h, 0, s->trailers, s->trailer_count);
-    call_answered(c, status_of_answer(s->status));
+    call_answered(c, status_counted(s->status));
     if (http_finish(c->stream, h.items, h.n) < 0) http_reset(c->stream, HTTP2_INTERNAL_ERROR);
     forward_headers_free(&h);
 }

@@ -48,20 +48,11 @@ static bool send_body(struct call *c, const struct web_answer *a, struct blob *b
     return true;
 }
 
-// What an answer with this status counts as: the code that it stands for, where there is one.
-static int counted(int http) {
-    if (http < 400) return STATUS_OK;
-    for (int code = STATUS_OK + 1; code <= STATUS_UNAUTHENTICATED; code++) {
-        if (status_http(code) == http) return code;
-    }
-    return http < 500 ? STATUS_INVALID_ARGUMENT : STATUS_UNKNOWN;
-}
-
 static bool send_whole(struct call *c, const struct blob *leading, const struct message *m) {
     struct web_answer a;
     struct headers *h = &c->at->out;
     bool read = web_answer_read(leading, blob_str(m->body).n, &a);
-    call_answered(c, read ? counted(a.status) : STATUS_INTERNAL);
+    call_answered(c, read ? status_counted(a.status) : STATUS_INTERNAL);
     if (!read || !headers_begin(h, leading, m->metadata, NULL)) return false;
     bool empty = a.status == 204 || a.status == 304;
     if (!empty) headers_add_number(h, "content-length", length_of(&a, m->body));
@@ -79,7 +70,7 @@ static void on_headers(struct call *c, struct message *m) {
     loop_timer_clear(c->at->loop, &c->timer);
     bool sent = web_answer_read(m->metadata, 0, &a) && headers_begin(h, m->metadata, NULL, NULL);
     if (sent) {
-        c->refusal_status = counted(a.status);
+        c->refusal_status = status_counted(a.status);
         web_answer_headers(h, m->metadata, false);
         sent = http_respond(c->stream, a.status, h->items, h->n, false) == 0;
     }
