@@ -292,14 +292,14 @@ static int send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *h
 static int feed(struct http_session *base, struct str bytes) {
     struct http2 *h = http2_of(base);
     if (base->abuse != ABUSE_NONE) return -STATUS_RESOURCE_EXHAUSTED;
-    ssize_t n = nghttp2_session_mem_recv(h->ng, (const uint8_t *)bytes.p, bytes.n);
-    if (n >= 0) {
+    int rc = http2_recv(h, bytes);
+    if (rc == 0) {
         http2_guard_fed(h, bytes.n);
         return base->abuse == ABUSE_NONE ? 0 : -STATUS_RESOURCE_EXHAUSTED;
     }
-    http2_guard_failed(h, (int)n);
-    if (n != NGHTTP2_ERR_NOMEM && base->broken == 0) base->broken = NGHTTP2_PROTOCOL_ERROR;
-    return http2_error((int)n);
+    http2_guard_failed(h, rc);
+    if (rc != NGHTTP2_ERR_NOMEM && base->broken == 0) base->broken = NGHTTP2_PROTOCOL_ERROR;
+    return http2_error(rc);
 }
 
 // Requests that nghttp2 gave up without telling us by on_stream_close.
@@ -506,6 +506,7 @@ static struct http_session *http2_new(const struct http_events *events,
     session_init(&h->base, &HTTP2_OPS, events, limits, user);
     h->base.server = server;
     abuse_budgets_init(&h->budgets);
+    if (server) http2_recv_begin(h);
     if (make_session(h) < 0 || submit_settings(h) < 0) {
         nghttp2_session_del(h->ng);
         free(h);

@@ -22,6 +22,11 @@ struct http2 {
     size_t kept, withheld; // sums over the streams
     size_t idle_bytes;     // that came in since the last ones that were of use
     struct abuse_budgets budgets;
+    // http2_recv.c
+    size_t recv_skip;            // bytes of the present frame that are still to come
+    uint32_t recv_newest;        // of the streams that the peer has opened
+    unsigned char recv_held[13]; // of a frame of which not enough has come
+    size_t recv_held_n;
 };
 
 static inline struct http2 *http2_of(struct http_session *h) { return (struct http2 *)h; }
@@ -44,6 +49,10 @@ void http2_consume(struct stream *st, size_t bytes);
 void http2_shutdown(struct http_session *h);
 ssize_t http2_read_body(nghttp2_session *ng, int32_t id, uint8_t *bytes, size_t length,
                         uint32_t *flags, nghttp2_data_source *source, void *user);
+
+// http2_recv.c: bytes from the peer. An nghttp2 error, or 0.
+void http2_recv_begin(struct http2 *h); // of a server
+int http2_recv(struct http2 *h, struct str bytes);
 
 // http2_keep.c
 void http2_keep(struct stream *st, size_t bytes);

@@ -531,6 +531,42 @@ static void test_rapid_reset(void **state) {
     hostile_end(h, &r, &in);
 }
 
+// gRPC's C library resets streams that it has not opened: see http2_recv.c. In pieces of every size.
+static void test_resets_of_unopened_streams(void **state) {
+    (void)state;
+    for (size_t piece = 1; piece < 60; piece++) {
+        struct recorder r;
+        struct buf all = {0}, in = {0};
+        struct http_session *h = hostile_begin(&r);
+        put_preface(&all);
+        put_frame(&all, 3, 0, 3, "\0\0\0\x08", 4);
+        put_frame(&all, 1, 5, 1, GET_BLOCK, sizeof GET_BLOCK);
+        put_frame(&all, 3, 0, 5, "\0\0\0\x08", 4);
+        put_frame(&all, 3, 0, 7, "\0\0\0\x08", 4);
+        put_frame(&all, 1, 5, 5, GET_BLOCK, sizeof GET_BLOCK); // it may be opened afterwards
+        put_frame(&all, 3, 0, 5, "\0\0\0\x08", 4);             // and that one counts
+        for (size_t at = 0; at < all.n; at += piece) {
+            buf_append(&in, buf_p(&all) + at, piece < all.n - at ? piece : all.n - at);
+            assert_true(attack(h, &in));
+        }
+        assert_int_equal(r.heads, 2);
+        assert_int_equal(r.closes, 1);
+        put_frame(&in, 3, 0, 9, "\0\0\0\x08\0",
+                  5); // a frame that is malformed is nothing of that kind
+        assert_false(attack(h, &in));
+        buf_free(&all);
+        hostile_end(h, &r, &in);
+    }
+    struct recorder r;
+    struct buf in = {0};
+    struct http_session *h = hostile_begin(&r);
+    put_preface(&in);
+    int n = 0;
+    while (attack(h, &in) && n < 5000) put_frame(&in, 3, 0, (uint32_t)n++ * 2 + 1, "\0\0\0\x08", 4);
+    assert_in_range(n, 150, 400); // they are counted among the resets
+    hostile_end(h, &r, &in);
+}
+
 static void test_made_to_reset(void **state) {
     (void)state;
     // A window update that overflows makes the server reset the stream (CVE-2025-8671).
@@ -761,6 +797,7 @@ int main(void) {
         cmocka_unit_test(test_arguments_are_checked),
         cmocka_unit_test(test_rapid_reset),
         cmocka_unit_test(test_made_to_reset),
+        cmocka_unit_test(test_resets_of_unopened_streams),
         cmocka_unit_test(test_many_small_headers),
         cmocka_unit_test(test_floods),
         cmocka_unit_test(test_last_words),
