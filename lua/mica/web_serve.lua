@@ -240,8 +240,8 @@ local function answer_bytes(ctx, req, status, flat, by_name, body)
     put(flat, "content-type", kind == "string" and HTML or "application/octet-stream")
   end
   if kind ~= "function" then return http.answer(ctx, status, flat, body) end
-  if req.method == "HEAD" or status == 204 or status == 304 then return http.answer(ctx, status, flat) end
-  stream_answer(ctx, status, flat, body)
+  if status == 204 or status == 304 then return http.answer(ctx, status, flat) end
+  stream_answer(ctx, status, flat, req.method == "HEAD" and function() end or body) -- whose length nobody knows
 end
 
 -- The headers of a request, for who looks at a few of them only.
