@@ -330,6 +330,8 @@ static int drain(struct http_session *base, struct buf *out, size_t max) {
     h->out = NULL;
     if (h->goodbye) {
         http2_say_goodbye(h, out);
+        // What its streams hold is not for a peer that is given up, and nghttp2 is not asked again.
+        while (base->streams != NULL) stream_close(base->streams, HTTP_CLOSE_PEER);
         rc = 0;
     }
     if (h->unsent > 0) close_unsent(h);

@@ -7,7 +7,7 @@
 // peer's resets, ends a connection as INTERNAL_ERROR; it is set aside for ours.
 //
 // A session that is given up says GOAWAY with ENHANCE_YOUR_CALM and nothing else: what waited to be
-// sent is dropped. The frame is written here, since nghttp2 would put it behind what waits.
+// sent is dropped, and its streams end. The frame is written here, since nghttp2 would put it behind what waits.
 #include "net/http2.h"
 
 #include <stdio.h>
