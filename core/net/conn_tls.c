@@ -41,9 +41,12 @@ void conn_tls_cut(struct conn *c, const char *why) {
     s->tls_failures = 0;
 }
 
-// The first bytes are a method of HTTP/1. (A client that begins with HTTP/2's preface would not understand the answer.)
+// The first bytes are a method of HTTP/1: capitals and a space. (A client that begins with HTTP/2's preface would not understand the
+// answer.)
 static bool is_http1(struct str first) {
-    return first.n > 0 && first.p[0] >= 'A' && first.p[0] <= 'Z' && !str_starts(first, "PRI ");
+    size_t n = 0;
+    while (n < first.n && first.p[n] >= 'A' && first.p[n] <= 'Z') n++;
+    return n >= 3 && n < first.n && first.p[n] == ' ' && !str_starts(first, "PRI ");
 }
 
 // Writes what is left to say, an alert most often, and ends.

@@ -399,7 +399,7 @@ class Doors(unittest.TestCase):
             for bytes_ in (PREFACE, b"\x00" * 100, os.urandom(500), b"\x16\x03\x01\xff\xff" + b"x" * 100):
                 with self.raw(door) as sock:
                     sock.sendall(bytes_)
-                    self.assertNotIn(b"HTTP", receive(sock)[0])
+                    self.assertNotIn(b"HTTP", receive(sock)[0], bytes_)
         self.assertTrue(self.server.wait_log("DEBUG .*TLS handshake with 127.0.0.1:.*does not speak TLS"))
 
     def test_zz_unfinished_handshakes_are_cut_off(self):
